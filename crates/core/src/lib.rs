@@ -1,0 +1,25 @@
+//! What a service registry, a live view of it, and a node selection *are*.
+//!
+//! This crate is the stable thing that authors of registry backends and of selection strategies depend on. It opens no
+//! socket and reads no clock or random source of its own: time comes from `tokio::time` (which tests pause), randomness
+//! and tasks are passed in.
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`model`] | service names, nodes, endpoints, and the go-micro JSON they travel in |
+//! | [`registry`] | the [`Registry`] trait for backends, [`RegistryExt`] for callers, watch events, registrations |
+//! | [`memory`] | the registry that is always there |
+//! | [`directory`] | a client's live, cached view of one registry |
+//! | [`select`] | filters, strategies, and the outcome of calls fed back into them |
+//! | [`retry`] | the only backoff and the only retry budget of the workspace |
+//! | [`tasks`] | owned background tasks |
+
+pub mod error;
+pub mod model;
+pub mod registry;
+pub mod tasks;
+
+pub use self::error::{Error, ErrorKind, Result};
+pub use self::model::{Domain, Endpoint, Node, NodeId, NodeKey, Service, ServiceName, Value};
+pub use self::registry::{Registry, WatchEvent};
+pub use self::tasks::Tasks;
