@@ -2,17 +2,17 @@
 //!
 //! A [`Node`] is self-contained: it carries its service's name, its version and its endpoints, so that one node is one entry
 //! in every registry. A [`Service`] is a view over the nodes of one name. In a registry a node is written as go-micro
-//! writes it (`wire`), with what go-micro does not know (weight, group, zone, start time) in the node's metadata.
+//! writes it ([`wire`]), with what go-micro does not know (weight, group, zone, start time) in the node's metadata.
 
 mod endpoint;
+mod metadata;
 mod name;
 mod node;
 mod service;
+pub mod wire;
 
 pub use self::endpoint::{Endpoint, Value};
+pub use self::metadata::Metadata;
 pub use self::name::{Domain, NodeId, NodeKey, ServiceName};
 pub use self::node::{Address, Node, NodeBuilder, keys};
 pub use self::service::Service;
-
-/// Text to text, in the order of the keys: what services, nodes and endpoints carry beside their fields.
-pub type Metadata = std::collections::BTreeMap<String, String>;

@@ -3,7 +3,7 @@
 use super::Metadata;
 
 /// One method that a service offers, as go-micro publishes it: `Greeter.Hello` with the shapes of request and response.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// `Type.Method`; in gRPC words the last part of the service's name and the method.
     pub name: String,
@@ -16,7 +16,7 @@ pub struct Endpoint {
 }
 
 /// The shape of a message or of one of its fields.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Value {
     /// The field's name; at the top the message's name.
     pub name: String,

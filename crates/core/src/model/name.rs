@@ -1,6 +1,10 @@
 //! Validated names. All of them are cheap to clone.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Arc, LazyLock},
+};
 
 use crate::error::{Error, Result};
 
@@ -128,6 +132,15 @@ pub struct NodeKey {
     pub id: NodeId,
 }
 
+// === impl ServiceName ===
+
+impl ServiceName {
+    /// Replaces the text by an equal one that is kept already.
+    pub(super) fn share(&mut self, text: impl FnOnce(Arc<str>) -> Arc<str>) {
+        self.0 = text(self.0.clone());
+    }
+}
+
 // === impl Domain ===
 
 impl Domain {
@@ -156,8 +169,10 @@ impl Domain {
 }
 
 impl Default for Domain {
+    /// [`Domain::DEFAULT`]. Shares one text, so that each of many nodes need not bring its own.
     fn default() -> Self {
-        Self(Self::DEFAULT.into())
+        static SHARED: LazyLock<Domain> = LazyLock::new(|| Domain(Domain::DEFAULT.into()));
+        SHARED.clone()
     }
 }
 

@@ -45,7 +45,7 @@ pub struct Address {
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct NodeBuilder {
-    domain: Option<String>,
+    domain: Result<Domain>,
     service: String,
     id: String,
     address: String,
@@ -81,7 +81,7 @@ impl Node {
         address: impl Into<String>,
     ) -> NodeBuilder {
         NodeBuilder {
-            domain: None,
+            domain: Ok(Domain::default()),
             service: service.into(),
             id: id.into(),
             address: address.into(),
@@ -164,19 +164,57 @@ impl Node {
     /// Its group.
     #[must_use]
     pub fn group(&self) -> Option<&str> {
-        self.metadata.get(keys::GROUP).map(String::as_str)
+        self.metadata.get(keys::GROUP)
     }
 
     /// Its zone.
     #[must_use]
     pub fn zone(&self) -> Option<&str> {
-        self.metadata.get(keys::ZONE).map(String::as_str)
+        self.metadata.get(keys::ZONE)
     }
 
     /// When its process started, since the Unix epoch.
     #[must_use]
     pub fn started(&self) -> Option<Duration> {
         self.metadata.get(keys::STARTED)?.parse().ok().map(Duration::from_millis)
+    }
+}
+
+impl Node {
+    /// Starts a description that says all that this node says, to change some of it.
+    ///
+    /// ```
+    /// use callsign_core::Node;
+    ///
+    /// let node = Node::builder("greeter", "greeter-1", "127.0.0.1:4000").zone("a").build()?;
+    /// let lighter = node.to_builder().weight(1).build()?;
+    /// assert_eq!((lighter.weight(), lighter.zone()), (Some(1), Some("a")));
+    /// # Ok::<(), callsign_core::Error>(())
+    /// ```
+    pub fn to_builder(&self) -> NodeBuilder {
+        let Self { domain, service, id, address, version, metadata, service_metadata, endpoints, weight: _ } =
+            self.clone();
+        NodeBuilder {
+            domain: Ok(domain),
+            service: service.into(),
+            id: id.into(),
+            address: address.into(),
+            version: Some((*version).into()),
+            metadata,
+            service_metadata,
+            endpoints,
+        }
+    }
+
+    /// Replaces texts and metadata by equal ones that are kept already.
+    pub(super) fn share(
+        &mut self,
+        mut text: impl FnMut(Arc<str>) -> Arc<str>,
+        mut metadata: impl FnMut(Metadata) -> Metadata,
+    ) {
+        self.service.share(&mut text);
+        self.version = text(self.version.clone());
+        self.metadata = metadata(std::mem::take(&mut self.metadata));
     }
 }
 
@@ -202,11 +240,17 @@ impl fmt::Debug for Node {
 impl NodeBuilder {
     /// The namespace; [`Domain::DEFAULT`] when not called.
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
-        self.domain = Some(domain.into());
+        self.domain = Domain::new(domain.into());
         self
     }
 
-    /// The version; [`Node::VERSION_DEFAULT`] when not called.
+    /// The namespace, already checked.
+    pub fn in_domain(mut self, domain: &Domain) -> Self {
+        self.domain = Ok(domain.clone());
+        self
+    }
+
+    /// The version; [`Node::VERSION_DEFAULT`] when not called, or called with nothing.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = Some(version.into());
         self
@@ -214,13 +258,25 @@ impl NodeBuilder {
 
     /// One pair of metadata.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.metadata.insert(key.into(), value.into());
+        self.metadata.insert(key, value);
+        self
+    }
+
+    /// Many pairs of metadata at once, over those that are there.
+    pub fn metadata_of(mut self, metadata: &Metadata) -> Self {
+        merge(&mut self.metadata, metadata);
         self
     }
 
     /// One pair of the service's metadata.
     pub fn service_metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.service_metadata.insert(key.into(), value.into());
+        self.service_metadata.insert(key, value);
+        self
+    }
+
+    /// Many pairs of the service's metadata at once, over those that are there.
+    pub fn service_metadata_of(mut self, metadata: &Metadata) -> Self {
+        merge(&mut self.service_metadata, metadata);
         self
     }
 
@@ -279,7 +335,7 @@ impl NodeBuilder {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) when a name breaks the rules.
     pub fn build_as_read(self) -> Result<Node> {
         let Self { domain, service, id, address, version, metadata, service_metadata, endpoints } = self;
-        let domain = domain.map_or_else(|| Ok(Domain::default()), Domain::new)?;
+        let domain = domain?;
         if domain.is_all() {
             return Err(Error::invalid(
                 "describe node",
@@ -292,12 +348,22 @@ impl NodeBuilder {
             service: ServiceName::new(service)?,
             id: NodeId::new(id)?,
             address: address.into(),
-            version: version.as_deref().unwrap_or(Node::VERSION_DEFAULT).into(),
+            version: version
+                .filter(|text| !text.is_empty())
+                .map_or_else(|| Node::VERSION_DEFAULT.into(), Arc::from),
             metadata,
             service_metadata,
             endpoints,
             weight,
         })
+    }
+}
+
+fn merge(metadata: &mut Metadata, more: &Metadata) {
+    if metadata.is_empty() {
+        *metadata = more.clone();
+    } else {
+        metadata.extend(more.iter());
     }
 }
 
