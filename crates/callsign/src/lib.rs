@@ -1,1 +1,20 @@
-//! Placeholder.
+//! Call services by name: a server registers itself, a client calls it by its name, and the best live node answers.
+
+pub use callsign_core as core;
+pub use callsign_core::{Error, ErrorKind, Result};
+pub use callsign_registry as registry;
+
+/// Takes in the code that `callsign-build` generated for a protobuf package: messages, clients, servers and
+/// `FILE_DESCRIPTOR_SET`.
+///
+/// ```text
+/// pub mod greeter {
+///     callsign::include_proto!("greeter");
+/// }
+/// ```
+#[macro_export]
+macro_rules! include_proto {
+    ($package:literal) => {
+        include!(concat!(env!("OUT_DIR"), "/", $package, ".rs"));
+    };
+}
