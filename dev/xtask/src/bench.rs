@@ -1,0 +1,10 @@
+//! `cargo xtask bench`: the benchmarks, always built for release.
+
+use crate::{Result, shell::Step};
+
+/// Runs `callsign-bench` with the arguments given.
+pub(crate) fn run(args: &[&str]) -> Result<bool> {
+    let mut all = vec!["run", "--release", "-p", "callsign-bench", "--"];
+    all.extend(args);
+    Step::cargo(&all).run()
+}
