@@ -8,6 +8,7 @@ mod edges;
 mod features;
 mod links;
 mod manifests;
+mod msrv;
 mod purity;
 mod sizes;
 mod text;
@@ -49,6 +50,7 @@ fn all() -> Result<Vec<Finding>> {
     findings.extend(edges::check_mirror(tree.text("ARCHITECTURE.md")?));
     findings.extend(purity::check(&core_dependencies()?));
     findings.extend(versions::check(tree.text("Cargo.lock")?));
+    findings.extend(msrv::check(&dependencies()?)?);
     findings.extend(features::check(&tree, &workspace)?);
     findings.extend(manifests::check(&tree, &workspace)?);
     findings.extend(links::check(&tree));
@@ -61,6 +63,15 @@ fn core_dependencies() -> Result<String> {
     let args =
         ["tree", "--package", "callsign-core", "--all-features", "--edges", "normal", "--prefix", "none"];
     Step::cargo(&args).output()
+}
+
+/// All that is compiled for this machine, as cargo describes it.
+fn dependencies() -> Result<serde_json::Value> {
+    let rustc = Step::new("rustc", &["-vV"]).output()?;
+    let host =
+        rustc.lines().find_map(|line| line.strip_prefix("host: ")).ok_or("rustc does not say its host")?;
+    let json = Step::cargo(&["metadata", "--format-version", "1", "--filter-platform", host]).output()?;
+    Ok(serde_json::from_str(&json)?)
 }
 
 // === impl Finding ===
