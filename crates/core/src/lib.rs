@@ -7,7 +7,8 @@
 //! | Module | What it holds |
 //! |---|---|
 //! | [`model`] | service names, nodes, endpoints, and the go-micro JSON they travel in |
-//! | [`registry`] | the [`Registry`] trait for backends, [`RegistryExt`] for callers, watch events, registrations |
+//! | [`registry`] | the [`Registry`] trait for backends, [`RegistryExt`] for callers, watch events, leases |
+//! | [`registration`] | nodes kept registered, whatever the registry does |
 //! | [`memory`] | the registry that is always there |
 //! | [`directory`] | a client's live, cached view of one registry |
 //! | [`select`] | filters, strategies, and the outcome of calls fed back into them |
@@ -15,7 +16,9 @@
 //! | [`tasks`] | owned background tasks |
 
 pub mod error;
+pub mod memory;
 pub mod model;
+pub mod registration;
 pub mod registry;
 pub mod tasks;
 

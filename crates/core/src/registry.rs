@@ -15,7 +15,7 @@ mod ext;
 mod options;
 mod watch;
 
-use std::{fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use async_trait::async_trait;
 
