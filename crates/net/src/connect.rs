@@ -1,0 +1,160 @@
+//! From a host and a port to a connection that is known to work.
+
+use std::{fmt, io, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
+
+use tokio::{
+    net::TcpStream,
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    Config, Connection, Driver,
+    activity::{Language, Recorded},
+    error::{Disposition, Error, ErrorKind},
+};
+
+/// What to connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// An address that needs no look-up.
+    Ip(SocketAddr),
+    /// A name, looked up at each attempt; its addresses are tried in the resolver's order.
+    Name(Box<str>, u16),
+}
+
+/// Connects, shakes hands, and waits for the peer's SETTINGS.
+///
+/// Nothing moves on the connection until the [`Driver`] is polled; spawn it. `changed` is notified whenever the connection's
+/// [`Status`](crate::Status) moves on.
+///
+/// # Errors
+///
+/// `Resolve`, `Connect`, `ConnectTimeout` or `NotHttp2`, each saying which host and what it did.
+///
+/// # Cancel safety
+///
+/// Dropping the future closes the socket.
+pub async fn connect(
+    host: &Host,
+    config: &Config,
+    changed: &Arc<Notify>,
+) -> Result<(Connection, Driver), Error> {
+    let deadline = Instant::now() + config.connect_timeout;
+    let socket = timeout_at(deadline, dial(host)).await.map_err(|_| {
+        failure(
+            ErrorKind::ConnectTimeout,
+            format!("{host} did not accept a connection within {}", Seconds(config.connect_timeout)),
+        )
+    })??;
+    let peer = socket.peer_addr().map_err(|error| unreachable_host(host, error))?;
+    socket.set_nodelay(true).map_err(|error| unreachable_host(host, error))?;
+    let (io, activity) = Recorded::new(socket);
+
+    let shake = async {
+        let (sender, h2) = h2::client::Builder::new()
+            .enable_push(false)
+            .initial_window_size(config.stream_window)
+            .initial_connection_window_size(config.connection_window)
+            .max_header_list_size(config.header_list_bytes_max)
+            .max_send_buffer_size(config.send_buffer_bytes)
+            .handshake(io)
+            .await
+            .map_err(|error| Error::of_stream(error, false))?;
+        let (connection, mut driver) =
+            Driver::new(sender, h2, peer, activity.clone(), config, changed.clone());
+        // SETTINGS must be the peer's first frame (RFC 9113, 3.4), so its header is proof enough.
+        let settled = std::future::poll_fn(|cx| {
+            let ended = driver.poll_io(cx);
+            match (activity.language(), ended) {
+                (Some(Language::Http2), Poll::Pending) => Poll::Ready(Ok(())),
+                (_, Poll::Ready(error)) => Poll::Ready(Err(error)),
+                _ => Poll::Pending,
+            }
+        });
+        settled.await?;
+        driver.settled();
+        Ok::<_, Error>((connection, driver))
+    };
+    let shaken = timeout_at(deadline, shake).await;
+    match (shaken, activity.language()) {
+        (Ok(Ok(made)), _) => Ok(made),
+        (_, Some(Language::Http1)) => Err(failure(
+            ErrorKind::NotHttp2,
+            format!("{host} speaks HTTP/1, and gRPC needs HTTP/2: is this the port of another service?"),
+        )),
+        (_, Some(Language::Tls)) => Err(failure(
+            ErrorKind::NotHttp2,
+            format!("{host} answered plaintext with a TLS record: it wants TLS"),
+        )),
+        (_, Some(Language::Other)) => Err(failure(
+            ErrorKind::NotHttp2,
+            format!(
+                "{host} answered with something that is not HTTP/2: is this the port of another service?"
+            ),
+        )),
+        (Ok(Err(error)), _) => Err(failure(
+            ErrorKind::Connect,
+            format!("{host} accepted the connection and closed it before it answered"),
+        )
+        .with_source(error)),
+        (Err(_), _) => Err(failure(
+            ErrorKind::ConnectTimeout,
+            format!(
+                "{host} accepted the connection and said nothing within {}: is its process stopped or overloaded?",
+                Seconds(config.connect_timeout)
+            ),
+        )),
+    }
+}
+
+async fn dial(host: &Host) -> Result<TcpStream, Error> {
+    let connected = match host {
+        Host::Ip(address) => TcpStream::connect(address).await,
+        Host::Name(name, port) => {
+            let addresses: Vec<_> = tokio::net::lookup_host((&**name, *port))
+                .await
+                .map_err(|error| {
+                    failure(ErrorKind::Resolve, format!("the name {name} has no address")).with_source(error)
+                })?
+                .collect();
+            TcpStream::connect(&*addresses).await
+        }
+    };
+    connected.map_err(|error| unreachable_host(host, error))
+}
+
+fn unreachable_host(host: &Host, error: io::Error) -> Error {
+    let message = match error.kind() {
+        io::ErrorKind::ConnectionRefused => format!("{host} refused the connection: nothing listens there"),
+        _ => format!("no connection to {host}"),
+    };
+    failure(ErrorKind::Connect, message).with_source(error)
+}
+
+fn failure(kind: ErrorKind, message: String) -> Error {
+    Error::new(kind, Disposition::Unsent, message)
+}
+
+// === impl Host ===
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Name(name, port) => write!(f, "{name}:{port}"),
+        }
+    }
+}
+
+/// A duration as a person writes it: `3 s`, `250 ms`.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_millis() {
+            millis if millis % 1000 == 0 => write!(f, "{} s", millis / 1000),
+            millis => write!(f, "{millis} ms"),
+        }
+    }
+}
