@@ -20,6 +20,8 @@ pub mod memory;
 pub mod model;
 pub mod registration;
 pub mod registry;
+pub mod retry;
+pub mod select;
 pub mod tasks;
 
 pub use self::error::{Error, ErrorKind, Result};

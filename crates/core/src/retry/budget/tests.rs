@@ -1,0 +1,99 @@
+use std::{sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What happens to a budget, at milliseconds since its start.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Call,
+    Retry,
+}
+
+fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
+    let step = prop_oneof![3 => Just(Step::Call), 2 => Just(Step::Retry)];
+    prop::collection::vec((0u64..120, step), 0..2000)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_window_of_ten_seconds_holds_more_retries_than_the_budget(
+        steps in steps(), ratio in 0.0..1.0, per_second in 0u32..3,
+    ) {
+        let budget = RetryBudget::new(ratio, per_second).unwrap();
+        let start = Instant::now();
+        let (mut at, mut calls, mut retries) = (0, Vec::new(), Vec::new());
+        for (gap, step) in steps {
+            at += gap;
+            let now = start + Duration::from_millis(at);
+            match step {
+                Step::Call => { budget.deposit(now); calls.push(at); }
+                Step::Retry => if budget.withdraw(now) {
+                    retries.push(at);
+                    let within = |times: &[u64]| times.iter().filter(|then| **then + 10_000 > at).count();
+                    let allowed = ratio * within(&calls) as f64 + f64::from(per_second) * 10.0;
+                    prop_assert!(within(&retries) as f64 <= allowed + 1e-6, "{retries:?} of {allowed}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fifth_of_the_calls_may_be_retried_and_the_floor_on_top() {
+    let (budget, now) = (RetryBudget::default(), Instant::now());
+    for _ in 0..1000 {
+        budget.deposit(now);
+    }
+    let granted = (0..1000).filter(|_| budget.withdraw(now)).count();
+    assert_eq!(granted, 200 + 100);
+    assert_eq!(budget.balance(now), 0);
+}
+
+#[test]
+fn calls_are_forgotten_after_the_window_and_slots_are_used_again() {
+    let (budget, start) = (RetryBudget::new(1.0, 0).unwrap(), Instant::now());
+    budget.deposit(start);
+    assert_eq!(budget.balance(start + Duration::from_secs(9)), 1);
+    assert_eq!(budget.balance(start + Duration::from_secs(10)), 0);
+    for hour in 1..100 {
+        let now = start + Duration::from_secs(3600 * hour);
+        assert!(!budget.withdraw(now));
+        budget.deposit(now);
+        assert!(budget.withdraw(now) && !budget.withdraw(now));
+    }
+}
+
+#[test]
+fn a_clock_that_goes_back_neither_panics_nor_grants_more() {
+    let (budget, start) = (RetryBudget::new(1.0, 0).unwrap(), Instant::now() + Duration::from_secs(60));
+    budget.deposit(start);
+    assert!(budget.withdraw(start));
+    assert!(!budget.withdraw(start - Duration::from_secs(30)));
+}
+
+#[test]
+fn threads_together_are_granted_no_more_than_the_budget() {
+    let (budget, now) = (Arc::new(RetryBudget::new(0.5, 0).unwrap()), Instant::now());
+    for _ in 0..10_000 {
+        budget.deposit(now);
+    }
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let budget = budget.clone();
+            std::thread::spawn(move || (0..3000).filter(|_| budget.withdraw(now)).count())
+        })
+        .collect();
+    let granted: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+    assert_eq!(granted, 5000);
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_by_name() {
+    assert!(RetryBudget::new(f64::NAN, 1).unwrap_err().to_string().contains("ratio"));
+    assert!(RetryBudget::new(-0.1, 1).unwrap_err().to_string().contains("ratio"));
+    assert!(RetryBudget::new(0.1, 1001).unwrap_err().to_string().contains("floor"));
+}

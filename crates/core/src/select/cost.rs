@@ -1,0 +1,150 @@
+//! What a call to a node is expected to cost: a peak-sensitive moving average of latency, kept as a logarithm.
+//!
+//! The average `c` decays with time constant `τ`, so its value at time `t` is `c·exp(−(t−t₀)/τ)`. With `g = ln c + t₀/τ` that is
+//! `exp(g)·exp(−t/τ)`, and the last factor is the same for every node. To compare nodes it is enough to compare their `g`: a
+//! pick needs neither the clock nor an exponential, and reading an estimate writes nothing.
+//!
+//! A sample above the estimate replaces it at once; one below pulls it down with the pace of `τ`. That is the peak EWMA of
+//! Finagle.
+
+use std::{sync::OnceLock, time::Duration};
+
+use tokio::time::Instant;
+
+/// No sample is taken for longer than this; a longer one says no more.
+const SAMPLE_MAX: Duration = Duration::from_secs(300);
+
+/// Queue lengths whose logarithm is looked up.
+const LN_TABLE: usize = 256;
+
+/// Natural logarithms of 1, 2, 3 ...
+static LN: [f64; LN_TABLE] = ln_table();
+
+/// The settings of the average.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Model {
+    /// `τ`, in seconds.
+    pub(super) decay: f64,
+    /// The sample that a failed call counts as at least, in seconds.
+    pub(super) error_charge: f64,
+    /// Estimates below this, in seconds, are not told apart.
+    pub(super) floor: f64,
+}
+
+/// `g` and the time of the last sample: the whole state of one node's average.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Estimate {
+    /// [`UNKNOWN`](Self::UNKNOWN) before the first sample.
+    pub(super) g: f64,
+    /// In seconds, see [`seconds`].
+    pub(super) at: f64,
+}
+
+/// One observation, and what it may do to the estimate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Sample {
+    /// A call took this long.
+    Exact(f64),
+    /// A call would have taken at least this long; it may raise the estimate but never lower it.
+    AtLeast(f64),
+}
+
+// === impl Model ===
+
+impl Model {
+    pub(super) const DEFAULT: Self = Self { decay: 10.0, error_charge: 5.0, floor: 0.001 };
+
+    /// The estimate after `sample` at time `now`.
+    pub(super) fn after(&self, before: Estimate, sample: Sample, now: f64) -> Estimate {
+        let (Sample::Exact(seconds) | Sample::AtLeast(seconds)) = sample;
+        let x = seconds.clamp(self.floor, SAMPLE_MAX.as_secs_f64());
+        let scaled_now = now / self.decay;
+        // The bound matters only to a clock that went far back.
+        let current = (before.g - scaled_now).exp().min(SAMPLE_MAX.as_secs_f64());
+        if x > current {
+            return Estimate { g: x.ln() + scaled_now, at: now };
+        }
+        if let Sample::AtLeast(_) = sample {
+            return before;
+        }
+        // `current` is `c` decayed over the gap, so the rest of the weight belongs to the sample.
+        let gap = (now - before.at).max(0.0);
+        let rest = 1.0 - (-gap / self.decay).exp();
+        Estimate { g: (current + x * rest).ln() + scaled_now, at: now }
+    }
+
+    /// The estimate after the first call that a node has answered well.
+    ///
+    /// Such a call pays for cold caches and a cold connection: it proves that the node works and may lower what it was assumed
+    /// to cost, but it must not send the node into exile.
+    pub(super) fn after_first(&self, before: Estimate, seconds: f64, now: f64) -> Estimate {
+        let scaled_now = now / self.decay;
+        let assumed = (before.g - scaled_now).exp();
+        let x = seconds.min(assumed).clamp(self.floor, SAMPLE_MAX.as_secs_f64());
+        Estimate { g: x.ln() + scaled_now, at: now }
+    }
+
+    /// The estimate in seconds, at time `now`.
+    pub(super) fn project(&self, estimate: Estimate, now: f64) -> f64 {
+        (estimate.g - now / self.decay).exp()
+    }
+}
+
+// === impl Estimate ===
+
+impl Estimate {
+    pub(super) const UNKNOWN: Self = Self { g: f64::NEG_INFINITY, at: 0.0 };
+}
+
+/// Expected cost of one more call on top of `inflight`: only the order of these values means anything.
+///
+/// A node without a sample is worth one call, to learn about it, and no second one before that has been answered, unless the
+/// others know no more.
+pub(super) fn score(g: f64, inflight: u32) -> f64 {
+    const UNPROVEN: f64 = 1e12;
+    if g == f64::NEG_INFINITY {
+        return if inflight == 0 { g } else { UNPROVEN + f64::from(inflight) };
+    }
+    g + ln(inflight)
+}
+
+/// `now` as seconds since the first time that this process asked; only differences matter, and earlier times are negative.
+pub(super) fn seconds(now: Instant) -> f64 {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    let origin = *ORIGIN.get_or_init(|| now);
+    match now.checked_duration_since(origin) {
+        Some(after) => after.as_secs_f64(),
+        None => -origin.duration_since(now).as_secs_f64(),
+    }
+}
+
+/// `ln(q + 1)`.
+fn ln(q: u32) -> f64 {
+    match LN.get(q as usize) {
+        Some(ln) => *ln,
+        None => (f64::from(q) + 1.0).ln(),
+    }
+}
+
+/// Sums `ln((k+1)/k) = 2·atanh(1/(2k+1))`, whose series converges fast for every `k` but the first.
+const fn ln_table() -> [f64; LN_TABLE] {
+    let mut table = [0.0; LN_TABLE];
+    table[1] = std::f64::consts::LN_2;
+    let mut k = 2;
+    while k < LN_TABLE {
+        let x = 1.0 / (2 * k + 1) as f64;
+        let square = x * x;
+        let (mut term, mut sum, mut n) = (x, 0.0, 1);
+        while n < 20 {
+            sum += term / n as f64;
+            term *= square;
+            n += 2;
+        }
+        table[k] = table[k - 1] + 2.0 * sum;
+        k += 1;
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests;

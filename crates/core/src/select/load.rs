@@ -1,0 +1,294 @@
+//! What is known of one node: calls in flight, whether it can be called, what calls cost.
+//!
+//! A [`Ticket`] is a counted reference to the node's hot state, and the number of calls in flight is the number of such
+//! references. So a ticket costs one atomic addition and one subtraction, the subtraction happens exactly once however the
+//! call ends, and no counter can drift.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::cost::{self, Estimate, Model, Sample};
+
+const READY: u32 = 1;
+/// A call has been answered well: the next answers are taken at their word.
+const PROVEN: u32 = 2;
+
+/// Successful calls over which the shown latency is averaged.
+const LATENCY_SPAN: f64 = 16.0;
+
+/// What is known of one node. A handle: clones are the same load.
+///
+/// It belongs to a node's identity, and is to be kept while the node is, and for some time after it went, in case it comes
+/// back. A new load is not ready: its node is not picked before [`set_ready`](Self::set_ready) was called.
+#[derive(Clone)]
+pub struct Load(Arc<Cold>);
+
+/// One call's place in a node's in-flight count. It ends when the ticket is dropped: at the end of the response stream.
+#[must_use = "dropping the ticket ends the call"]
+pub struct Ticket(Arc<Hot>);
+
+/// How a call ended, as far as its node is to blame or to praise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// An answer, also one that says no: not found, invalid argument, permission denied.
+    Success,
+    /// The node failed: unavailable, internal, data loss, unknown.
+    Failure,
+    /// The node said that it has too much to do.
+    Overloaded {
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// The call's time ran out before the node answered.
+    DeadlineExceeded,
+    /// The caller lost interest.
+    Cancelled,
+    /// The request never left, or was refused unread: it says nothing of the node's speed.
+    NotSent,
+}
+
+/// Read by every pick, written almost never.
+struct Cold {
+    hot: Arc<Hot>,
+    /// Where the node stands in the order of its slate: random, and the same for as long as the load lives.
+    rank: AtomicU64,
+}
+
+/// Written by every call. The count of tickets stands right before it, in the same cache line; the padding keeps the next
+/// node's state out of it.
+struct Hot {
+    flags: AtomicU32,
+    failures: AtomicU32,
+    /// [`Estimate::g`] and [`Estimate::at`], as bits. A pair torn by two calls ending at once is slightly wrong once.
+    g: AtomicU64,
+    at: AtomicU64,
+    calls: AtomicU64,
+    /// Mean latency of the last successful calls in seconds, as bits; zero before the first.
+    latency: AtomicU64,
+    model: Model,
+    _padding: [u64; 5],
+}
+
+// === impl Load ===
+
+impl Load {
+    /// The load of a node nothing is known of, with the default settings of the adaptive strategy.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_model(Model::DEFAULT)
+    }
+
+    pub(super) fn with_model(model: Model) -> Self {
+        let Estimate { g, at } = Estimate::UNKNOWN;
+        let hot = Hot {
+            flags: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
+            g: AtomicU64::new(g.to_bits()),
+            at: AtomicU64::new(at.to_bits()),
+            calls: AtomicU64::new(0),
+            latency: AtomicU64::new(0),
+            model,
+            _padding: [0; 5],
+        };
+        Self(Arc::new(Cold { hot: Arc::new(hot), rank: AtomicU64::new(0) }))
+    }
+
+    /// Calls in flight: tickets that have not been dropped.
+    #[must_use]
+    pub fn inflight(&self) -> u32 {
+        // One reference is our own.
+        (Arc::strong_count(&self.0.hot) - 1) as u32
+    }
+
+    /// Says whether the node can be called. Picks see it at once; a slate made afterwards has it in its tables.
+    pub fn set_ready(&self, ready: bool) {
+        if ready {
+            self.0.hot.flags.fetch_or(READY, Relaxed);
+        } else {
+            self.0.hot.flags.fetch_and(!READY, Relaxed);
+        }
+    }
+
+    /// Whether the node can be called.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.hot.flags.load(Relaxed) & READY != 0
+    }
+
+    /// Calls that ended, but for those that never left.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.0.hot.calls.load(Relaxed)
+    }
+
+    /// Calls that ended in a failure, an overload or a missed deadline.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.0.hot.failures.load(Relaxed)
+    }
+
+    /// Mean latency of the last successful calls, about sixteen of them. For people to read; strategies use
+    /// [`cost`](Self::cost).
+    #[must_use]
+    pub fn latency(&self) -> Option<Duration> {
+        let seconds = f64::from_bits(self.0.hot.latency.load(Relaxed));
+        (seconds > 0.0).then(|| Duration::from_secs_f64(seconds))
+    }
+
+    /// What the adaptive strategy takes a call to cost at `now`, with nothing else in flight: the latency estimate, with
+    /// failures charged, decayed since the last sample.
+    #[must_use]
+    pub fn cost(&self, now: Instant) -> Option<Duration> {
+        let (hot, estimate) = (&self.0.hot, self.0.hot.estimate());
+        let cost = hot.model.project(estimate, cost::seconds(now));
+        (estimate.g > f64::NEG_INFINITY).then(|| Duration::try_from_secs_f64(cost).unwrap_or(Duration::MAX))
+    }
+
+    /// Expected cost of one more call, as a number that can only be compared.
+    pub(super) fn score(&self) -> f64 {
+        let hot = &self.0.hot;
+        cost::score(f64::from_bits(hot.g.load(Relaxed)), (Arc::strong_count(hot) - 1) as u32)
+    }
+
+    /// The estimate's logarithm, once there is an estimate.
+    pub(super) fn known_g(&self) -> Option<f64> {
+        let g = self.0.hot.estimate().g;
+        (g > f64::NEG_INFINITY).then_some(g)
+    }
+
+    /// Assumes a cost where nothing is known yet.
+    pub(super) fn assume_g(&self, g: f64) {
+        let unknown = Estimate::UNKNOWN.g.to_bits();
+        // When it fails a call has just ended, which tells more than an assumption.
+        let _ = self.0.hot.g.compare_exchange(unknown, g.to_bits(), Relaxed, Relaxed);
+    }
+
+    /// Its place in the order of nodes, drawn when it is first asked for.
+    pub(super) fn rank(&self, rng: &mut fastrand::Rng) -> u64 {
+        if self.known_rank() != 0 {
+            return self.known_rank();
+        }
+        let drawn = rng.u64(1..);
+        match self.0.rank.compare_exchange(0, drawn, Relaxed, Relaxed) {
+            Ok(_) => drawn,
+            Err(rank) => rank,
+        }
+    }
+
+    /// Its place in the order of nodes, zero if it was never asked for.
+    pub(super) fn known_rank(&self) -> u64 {
+        self.0.rank.load(Relaxed)
+    }
+
+    pub(super) fn ticket(&self) -> Ticket {
+        Ticket(self.0.hot.clone())
+    }
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Load")
+            .field("ready", &self.is_ready())
+            .field("inflight", &self.inflight())
+            .field("calls", &self.calls())
+            .field("failures", &self.failures())
+            .field("latency", &self.latency())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Ticket ===
+
+impl Ticket {
+    /// Tells how the call went, and how long its first answer took. To be called once a call; for a stream of responses when
+    /// the first has come, or the stream's length would be taken for the node's slowness.
+    pub fn mark(&self, outcome: Outcome, elapsed: Duration, now: Instant) {
+        let hot = &*self.0;
+        let elapsed = elapsed.as_secs_f64();
+        let sample = match outcome {
+            Outcome::NotSent => return,
+            Outcome::Success => {
+                hot.show_latency(elapsed);
+                Sample::Exact(elapsed)
+            }
+            Outcome::Failure => Sample::Exact(elapsed.max(hot.model.error_charge)),
+            Outcome::Overloaded { retry_after } => {
+                let asked = retry_after.unwrap_or_default().as_secs_f64();
+                Sample::Exact(elapsed.max(hot.model.error_charge).max(asked))
+            }
+            Outcome::DeadlineExceeded | Outcome::Cancelled => Sample::AtLeast(elapsed),
+        };
+        hot.calls.fetch_add(1, Relaxed);
+        if !matches!(outcome, Outcome::Success | Outcome::Cancelled) {
+            hot.failures.fetch_add(1, Relaxed);
+        }
+        hot.learn(outcome, sample, cost::seconds(now));
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").finish_non_exhaustive()
+    }
+}
+
+// === impl Hot ===
+
+impl Hot {
+    fn estimate(&self) -> Estimate {
+        Estimate { g: f64::from_bits(self.g.load(Relaxed)), at: f64::from_bits(self.at.load(Relaxed)) }
+    }
+
+    fn learn(&self, outcome: Outcome, sample: Sample, now: f64) {
+        let first = outcome == Outcome::Success
+            && self.flags.load(Relaxed) & PROVEN == 0
+            && self.flags.fetch_or(PROVEN, Relaxed) & PROVEN == 0;
+        let mut before = self.estimate();
+        loop {
+            let after = match sample {
+                Sample::Exact(seconds) if first => self.model.after_first(before, seconds, now),
+                Sample::Exact(_) | Sample::AtLeast(_) => self.model.after(before, sample, now),
+            };
+            if after == before {
+                return;
+            }
+            // A lost peak would leave a bad node looking good, so it is tried again. Of two lower samples either will do.
+            let swapped =
+                self.g.compare_exchange(before.g.to_bits(), after.g.to_bits(), Relaxed, Relaxed).is_ok();
+            if swapped {
+                self.at.store(after.at.to_bits(), Relaxed);
+                return;
+            }
+            let current = self.estimate();
+            if after.g <= current.g {
+                return;
+            }
+            before = current;
+        }
+    }
+
+    fn show_latency(&self, elapsed: f64) {
+        let before = f64::from_bits(self.latency.load(Relaxed));
+        let after = if before > 0.0 { before + (elapsed - before) / LATENCY_SPAN } else { elapsed };
+        // Zero would read as "no call yet".
+        self.latency.store(after.max(1e-9).to_bits(), Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! Each in turn as often as its weight says: gRPC's static stride scheduler.
+//!
+//! A counter goes round over the candidates; in round `g` candidate `i` with weight `w`, of at most `M`, is taken if
+//! `(w·g + offset) mod M ≥ M − w`, and passed over otherwise. So it is taken in `w` of `M` rounds, evenly spread, with nothing
+//! to lock and nothing to update but the counter.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::{Candidate, Counter};
+
+/// What the largest weight is scaled to.
+const WEIGHT_MAX: u64 = u16::MAX as u64;
+
+/// Shifts neighbours by half a round's worth against each other, as gRPC does.
+const OFFSET: u64 = WEIGHT_MAX / 2;
+
+/// Bounds of a weight as multiples of the mean, as in gRPC's C++ core. One huge weight would otherwise make all others be
+/// passed over nearly always, and each pick try again and again.
+const LEAST_OF_MEAN: f64 = 0.01;
+const MOST_OF_MEAN: f64 = 10.0;
+
+#[derive(Debug)]
+pub(in crate::select) struct Stride {
+    weights: Box<[u16]>,
+    count: Counter,
+}
+
+// === impl Stride ===
+
+impl Stride {
+    pub(super) fn new(candidates: &[Candidate], start: u64) -> Self {
+        let weights: Vec<f64> = candidates.iter().map(|candidate| candidate.weight).collect();
+        Self { weights: scale(&weights), count: Counter(AtomicU64::new(start)) }
+    }
+
+    pub(super) fn next(&self) -> usize {
+        let candidates = self.weights.len() as u64;
+        loop {
+            let counted = self.count.0.fetch_add(1, Relaxed);
+            let (round, index) = (counted / candidates, counted % candidates);
+            let weight = u64::from(self.weights[index as usize]);
+            // The round is taken modulo the period, or the product would overflow.
+            let phase = weight * (round % WEIGHT_MAX) + OFFSET * index;
+            if phase % WEIGHT_MAX >= WEIGHT_MAX - weight {
+                return index as usize;
+            }
+        }
+    }
+
+    pub(super) fn counted(&self) -> u64 {
+        self.count.0.load(Relaxed)
+    }
+}
+
+/// Weights within their bounds, scaled so that the largest is [`WEIGHT_MAX`]: one of them is taken in every round.
+fn scale(weights: &[f64]) -> Box<[u16]> {
+    let mean = weights.iter().sum::<f64>() / weights.len() as f64;
+    let bounded = || weights.iter().map(|weight| weight.clamp(mean * LEAST_OF_MEAN, mean * MOST_OF_MEAN));
+    let most = bounded().fold(0.0, f64::max);
+    bounded().map(|weight| (weight / most * WEIGHT_MAX as f64).round().max(1.0) as u16).collect()
+}
+
+#[cfg(test)]
+mod tests;

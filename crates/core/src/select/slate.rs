@@ -1,0 +1,194 @@
+//! One immutable snapshot of the nodes and of all that must agree with them.
+
+use std::{fmt, sync::Arc};
+
+use tokio::time::Instant;
+
+use super::{
+    Filters, Load, NoPick, Strategy, Ticket,
+    density::Density,
+    strategy::Choices,
+    view::{Candidate, View},
+    views::{Found, Views},
+};
+use crate::model::{Node, NodeId};
+
+/// A node that may be picked.
+#[derive(Debug, Clone)]
+pub struct Member<T> {
+    /// The node as it is registered now.
+    pub node: Arc<Node>,
+    /// What is known of its load. Must be the same for the same node in every slate.
+    pub load: Load,
+    /// What the caller needs to reach it.
+    pub handle: T,
+}
+
+/// What one pick asks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PickRequest<'a> {
+    /// Conditions on the node, on top of the slate's own.
+    pub filters: Option<&'a Filters>,
+    /// Nodes that this call has tried already. They are taken only if there is no other.
+    pub exclude: &'a [NodeId],
+    /// What the call is about, for strategies that send the same to the same node.
+    pub hash: Option<u64>,
+}
+
+/// The chosen member, with the call's place on it.
+#[derive(Debug)]
+pub struct Picked<'a, T> {
+    /// The member.
+    pub member: &'a Member<T>,
+    /// Its index in [`Slate::members`].
+    pub index: usize,
+    /// The call's place in the node's in-flight count.
+    pub ticket: Ticket,
+}
+
+/// One immutable snapshot: members, their weights, the strategy's tables, and a view for each set of filters in use.
+///
+/// It is to be made anew when a node comes, goes or changes, and soon after one becomes ready or stops being so: picks avoid a
+/// node that is not ready at once, but only a new slate draws from one that has become ready while others were.
+pub struct Slate<T> {
+    members: Box<[Member<T>]>,
+    strategy: Strategy,
+    filters: Filters,
+    /// The view for requests without filters of their own.
+    all: View,
+    views: Views,
+    density: Density,
+}
+
+// === impl Slate ===
+
+impl<T> Slate<T> {
+    /// A snapshot of `members`, of which those that pass `filters` can be picked.
+    ///
+    /// From `previous`, the slate that this one takes the place of, it goes on with what a strategy knows beyond the loads:
+    /// whose turn it is, and which filters are in use.
+    pub fn new(
+        strategy: &Strategy,
+        filters: &Filters,
+        members: Vec<Member<T>>,
+        previous: Option<&Self>,
+        rng: &mut fastrand::Rng,
+    ) -> Self {
+        let members = members.into_boxed_slice();
+        if let Strategy::Adaptive(_) = strategy {
+            assume_median(&members);
+        }
+        let all = View::new(strategy, filters, &members, previous.map(|previous| &previous.all), rng);
+        let views = Views::new();
+        if let Some(previous) = previous {
+            for (entry, idle) in previous.views.worth_keeping() {
+                let narrowed = filters.and_all(&entry.filters);
+                let view = View::new(strategy, &narrowed, &members, Some(&entry.view), rng);
+                views.keep(&entry.filters, view, idle);
+            }
+        }
+        let density = Density::new(
+            count_calls(&members),
+            previous.map(|previous| (&previous.density, count_calls(&previous.members))),
+        );
+        Self { members, strategy: strategy.clone(), filters: filters.clone(), all, views, density }
+    }
+
+    /// Chooses a member and takes a place on it.
+    ///
+    /// Takes no lock, allocates nothing and reads no clock, but for the first pick with a set of filters that is new to the
+    /// slate.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no node for this request.
+    pub fn pick(&self, request: &PickRequest<'_>, rng: &mut fastrand::Rng) -> Result<Picked<'_, T>, NoPick> {
+        let choices = self.choices();
+        match request.filters {
+            Some(filters) if !filters.is_empty() => {
+                let view = self.view(filters, rng);
+                view.pick(request, choices, rng).map(|candidate| self.picked(candidate))
+            }
+            _ => self.all.pick(request, choices, rng).map(|candidate| self.picked(candidate)),
+        }
+    }
+
+    /// All members, in the order they were given in.
+    #[must_use]
+    pub fn members(&self) -> &[Member<T>] {
+        &self.members
+    }
+
+    /// The strategy that picks follow.
+    #[must_use]
+    pub fn strategy(&self) -> &Strategy {
+        &self.strategy
+    }
+
+    /// The conditions that every picked node meets.
+    #[must_use]
+    pub fn filters(&self) -> &Filters {
+        &self.filters
+    }
+
+    /// Takes note of how many calls were made by `now`. To be called about once a second; it goes over all members.
+    ///
+    /// From that the adaptive strategy learns how many nodes to compare ([`Choices::ByDensity`]). Without it, it compares eight.
+    pub fn tick(&self, now: Instant) {
+        self.density.tick(count_calls(&self.members), self.members.len(), now);
+    }
+
+    /// How many nodes the strategy compares for one pick.
+    fn choices(&self) -> usize {
+        match &self.strategy {
+            Strategy::Adaptive(config) => match config.choices {
+                Choices::Fixed(choices) => usize::from(choices).clamp(2, 8),
+                Choices::ByDensity => self.density.choices(),
+            },
+            Strategy::LeastRequest { choices } => usize::from(*choices).clamp(2, 10),
+            _ => 1,
+        }
+    }
+
+    fn view(&self, filters: &Filters, rng: &mut fastrand::Rng) -> Found<'_> {
+        self.views.find(filters, || {
+            View::new(&self.strategy, &self.filters.and_all(filters), &self.members, None, rng)
+        })
+    }
+
+    fn picked(&self, candidate: &Candidate) -> Picked<'_, T> {
+        let index = candidate.member as usize;
+        Picked { member: &self.members[index], index, ticket: candidate.load.ticket() }
+    }
+}
+
+impl<T> fmt::Debug for Slate<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slate")
+            .field("strategy", &self.strategy)
+            .field("filters", &self.filters)
+            .field("members", &self.members.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Lets nodes of which nothing is known begin at the median of the others: neither in front, where every client would send its
+/// next call, nor at the end.
+fn assume_median<T>(members: &[Member<T>]) {
+    let mut known: Vec<f64> = members.iter().filter_map(|member| member.load.known_g()).collect();
+    if known.is_empty() || known.len() == members.len() {
+        return;
+    }
+    let middle = known.len() / 2;
+    let (_, median, _) = known.select_nth_unstable_by(middle, f64::total_cmp);
+    for member in members {
+        member.load.assume_g(*median);
+    }
+}
+
+fn count_calls<T>(members: &[Member<T>]) -> u64 {
+    members.iter().map(|member| member.load.calls()).sum()
+}
+
+#[cfg(test)]
+mod tests;
