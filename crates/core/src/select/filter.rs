@@ -119,7 +119,7 @@ impl Filter {
             Self::Zone(_) => keys::ZONE,
             Self::Protocol(_) => keys::PROTOCOL,
         };
-        node.metadata().get(key).map(String::as_str)
+        node.metadata().get(key)
     }
 
     /// What makes two filters the same, in the order they are sorted by.
