@@ -13,8 +13,11 @@
 //! | [`directory`] | a client's live, cached view of one registry |
 //! | [`select`] | filters, strategies, and the outcome of calls fed back into them |
 //! | [`retry`] | the only backoff and the only retry budget of the workspace |
+//! | `conformance` | the suite that every backend passes; behind the feature of that name |
 //! | [`tasks`] | owned background tasks |
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod error;
 pub mod memory;
 pub mod model;

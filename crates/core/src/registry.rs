@@ -87,8 +87,10 @@ pub trait Registry: fmt::Debug + fmt::Display + Send + Sync + 'static {
 ///
 /// Dropping it stops keeping the entry alive and tries to remove it without waiting; only [`release`](Self::release) tells
 /// whether that worked.
+///
+/// It is [`Any`], so that a backend's own tests can reach the type behind the box.
 #[async_trait]
-pub trait Lease: fmt::Debug + Send + Sync {
+pub trait Lease: Any + fmt::Debug + Send + Sync {
     /// Keeps the entry alive for as long as it is polled, and returns only when the entry is lost, with the reason.
     ///
     /// # Cancel safety
