@@ -1,8 +1,13 @@
 //! Call services by name: a server registers itself, a client calls it by its name, and the best live node answers.
 
+pub mod server;
+
 pub use callsign_core as core;
 pub use callsign_core::{Error, ErrorKind, Result};
 pub use callsign_registry as registry;
+
+#[doc(inline)]
+pub use self::server::Server;
 
 /// Takes in the code that `callsign-build` generated for a protobuf package: messages, clients, servers and
 /// `FILE_DESCRIPTOR_SET`.

@@ -1,0 +1,171 @@
+//! A server seen from outside: what it is doing, and the word to leave.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use callsign_core::{Node, registration::RegistrationState};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{call::Calls, health::Health};
+use crate::{Error, ErrorKind, Result};
+
+/// What a server is doing. It goes through them in this order, back and forth between the second and the third as its
+/// health changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// It holds its port, and accepts nothing yet.
+    Bound,
+    /// It answers, but is not well (yet), and so is not registered.
+    NotReady,
+    /// It answers and is well: registered, or trying to be.
+    Serving,
+    /// It was told to leave: it says so to those who are connected, deregisters, and waits until clients have seen it.
+    /// Everything is still accepted.
+    Draining,
+    /// It accepts nothing new, and finishes what is in flight.
+    Finishing,
+    /// It is over.
+    Stopped,
+}
+
+/// A way to watch and to end a [`Server`](super::Server) that runs elsewhere. Cheap to clone; keeps nothing alive.
+#[derive(Debug, Clone)]
+pub struct Handle(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    local_addr: SocketAddr,
+    node: Arc<Node>,
+    health: Health,
+    calls: Arc<Calls>,
+    phase: watch::Sender<Phase>,
+    registration: watch::Sender<Option<watch::Receiver<RegistrationState>>>,
+    shutdown: CancellationToken,
+    stop_now: CancellationToken,
+}
+
+// === impl Handle ===
+
+impl Handle {
+    pub(crate) fn new(local_addr: SocketAddr, node: Arc<Node>, health: Health, calls: Arc<Calls>) -> Self {
+        Self(Arc::new(Inner {
+            local_addr,
+            node,
+            health,
+            calls,
+            phase: watch::Sender::new(Phase::Bound),
+            registration: watch::Sender::new(None),
+            shutdown: CancellationToken::new(),
+            stop_now: CancellationToken::new(),
+        }))
+    }
+
+    /// The address it listens on, with the port that it got.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.0.local_addr
+    }
+
+    /// The node it registers as.
+    #[must_use]
+    pub fn node(&self) -> &Arc<Node> {
+        &self.0.node
+    }
+
+    /// Its health, to be told.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.0.health
+    }
+
+    /// What it is doing.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        *self.0.phase.borrow()
+    }
+
+    /// What it is doing, as it changes.
+    #[must_use]
+    pub fn phases(&self) -> watch::Receiver<Phase> {
+        self.0.phase.subscribe()
+    }
+
+    /// How its registration stands; `None` while it does not try to be registered.
+    #[must_use]
+    pub fn registration(&self) -> Option<RegistrationState> {
+        self.0.registration.borrow().as_ref().map(|states| states.borrow().clone())
+    }
+
+    /// Waits until it is registered.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](ErrorKind::Closed) when it leaves instead.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn registered(&self) -> Result<()> {
+        let left = || Error::new(ErrorKind::Closed, "wait for the registration", "the server left first");
+        let mut registrations = self.0.registration.subscribe();
+        let mut phases = self.phases();
+        let registered = async {
+            loop {
+                let states = registrations.borrow_and_update().clone();
+                let reached = async {
+                    let Some(mut states) = states else { return std::future::pending().await };
+                    if states
+                        .wait_for(|state| matches!(state, RegistrationState::Registered { .. }))
+                        .await
+                        .is_err()
+                    {
+                        std::future::pending().await
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    () = reached => return Ok(()),
+                    changed = registrations.changed() => changed.map_err(|_| left())?,
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            registered = registered => registered,
+            _ = phases.wait_for(|phase| *phase >= Phase::Draining) => Err(left()),
+        }
+    }
+
+    /// How many calls are in flight; health checks and reflection do not count.
+    #[must_use]
+    pub fn calls_in_flight(&self) -> usize {
+        self.0.calls.inflight()
+    }
+
+    /// Tells it to leave in order, as SIGTERM does. Returns at once; the future that runs it ends when it is done.
+    pub fn shutdown(&self) {
+        self.0.shutdown.cancel();
+    }
+
+    /// Tells it to end at once, as a second signal does: calls in flight are lost.
+    pub fn stop_now(&self) {
+        self.0.stop_now.cancel();
+    }
+
+    pub(crate) fn shutdown_token(&self) -> CancellationToken {
+        self.0.shutdown.clone()
+    }
+
+    pub(crate) fn stop_now_token(&self) -> CancellationToken {
+        self.0.stop_now.clone()
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.0.phase.send_replace(phase);
+    }
+
+    pub(crate) fn set_registration(&self, states: Option<watch::Receiver<RegistrationState>>) {
+        self.0.registration.send_replace(states);
+    }
+}
