@@ -7,7 +7,7 @@
 //! | Module | What it holds |
 //! |---|---|
 //! | [`model`] | service names, nodes, endpoints, and the go-micro JSON they travel in |
-//! | [`registry`] | the [`Registry`] trait for backends, [`RegistryExt`] for callers, watch events, leases |
+//! | [`registry`] | the [`Registry`] trait for backends, [`RegistryExt`](registry::RegistryExt) for callers, watch events, leases |
 //! | [`registration`] | nodes kept registered, whatever the registry does |
 //! | [`memory`] | the registry that is always there |
 //! | [`directory`] | a client's live, cached view of one registry |
@@ -18,6 +18,7 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod directory;
 pub mod error;
 pub mod memory;
 pub mod model;
