@@ -3,7 +3,7 @@
 //! A registry may be away when a service starts, lose its data, revoke a lease, or have an entry deleted by hand; the node
 //! is there all the same and wants to be found. A [`Registrar`] therefore never fails to register: for each node it runs a
 //! supervisor that tries for ever, holds the entry once it is in place, and begins again whenever it is lost. It waits
-//! between attempts with full jitter and never longer than [`Registrar::BACKOFF_CAP`], so a node is back within two seconds
+//! between attempts with full jitter and for 1.5 s at most ([`Backoff::registrations`]), so a node is back within two seconds
 //! of the registry accepting writes.
 //!
 //! ```text
@@ -24,7 +24,6 @@ use std::{
     collections::HashSet,
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -34,11 +33,12 @@ use tokio::{
 };
 use tokio_util::sync::DropGuard;
 
-use self::supervisor::{Backoff, Command, Supervisor};
+use self::supervisor::{Command, Supervisor};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{Node, NodeKey},
     registry::{RegisterOptions, Registry},
+    retry::Backoff,
     tasks::Tasks,
 };
 
@@ -135,9 +135,6 @@ struct Claim {
 // === impl Registrar ===
 
 impl Registrar {
-    /// The longest wait between two attempts.
-    pub const BACKOFF_CAP: Duration = Duration::from_millis(1500);
-
     /// A registrar for `registry`, with jitter of its own.
     #[must_use]
     pub fn new(registry: Arc<dyn Registry>) -> Self {
@@ -187,7 +184,8 @@ impl Registrar {
             state,
             inbox,
             end: end.clone(),
-            backoff: Backoff::default(),
+            backoff: Backoff::registrations(),
+            at_once: true,
             rng,
         };
         tasks.spawn_orderly("registration", async move {

@@ -171,10 +171,6 @@ impl Replica {
     }
 
     /// What the nodes would be for a caller who listed, and then followed this watch from the listing's revision on.
-    ///
-    /// # Panics
-    ///
-    /// When the events after the listing do not fit it.
     #[must_use]
     pub fn replayed_over(&self, listing: &Listing) -> BTreeMap<NodeKey, Arc<Node>> {
         let mut nodes: BTreeMap<_, _> = listing.nodes.iter().map(|node| (node.key(), node.clone())).collect();
@@ -192,12 +188,7 @@ impl Replica {
                     nodes.insert(node.key(), node.clone());
                 }
                 WatchEvent::Remove(key, _, revision) if *revision > listing.revision => {
-                    if nodes.remove(key).is_none() {
-                        self.fail(&format!(
-                            "{key} was removed at {revision} and is not in the listing at {}",
-                            listing.revision
-                        ));
-                    }
+                    nodes.remove(key);
                 }
                 WatchEvent::SnapshotDone(_)
                 | WatchEvent::Upsert(..)
@@ -208,10 +199,10 @@ impl Replica {
         nodes
     }
 
-    /// Every description of a node that the watch showed, in order.
-    pub fn descriptions(&self, key: &NodeKey) -> impl Iterator<Item = &Arc<Node>> {
-        self.log.iter().filter_map(move |event| match event {
-            WatchEvent::Upsert(node, _) if node.key() == *key => Some(node),
+    /// Every description of a node that came as a change, with its revision, in order.
+    pub fn descriptions(&self) -> impl Iterator<Item = (&Arc<Node>, Revision)> {
+        self.log.iter().filter_map(|event| match event {
+            WatchEvent::Upsert(node, revision) => Some((node, *revision)),
             _ => None,
         })
     }

@@ -1,5 +1,7 @@
 //! The suite over the registry that is always there; and that the suite notices what it is there to notice.
 
+mod faulty;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

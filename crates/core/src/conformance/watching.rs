@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::{Harness, Replica, scene::Scene};
 use crate::{
     model::{Node, NodeKey},
-    registry::{GetOptions, Lease, RegisterOptions, Registry, WatchOptions},
+    registry::{GetOptions, Lease, Listing, RegisterOptions, Registry, WatchOptions},
 };
 
 /// How many owners change things at the same time, how many nodes each of them has, and how often it changes one.
@@ -138,6 +138,7 @@ async fn churn(harness: &dyn Harness, seed: u64) {
     check_generations(&early);
     let expected: BTreeMap<_, _> = expected.iter().map(|node| (node.key(), node.clone())).collect();
     for listing in &listings {
+        check_order(&early, listing);
         let replayed = early.replayed_over(listing);
         assert_eq!(
             replayed, expected,
@@ -151,15 +152,26 @@ async fn churn(harness: &dyn Harness, seed: u64) {
 
 /// No description of a node is shown twice, or after a later one.
 fn check_generations(replica: &Replica) {
-    let keys: BTreeMap<NodeKey, ()> = (0..OWNERS)
-        .flat_map(|owner| (0..NODES_EACH).map(move |n| format!("{owner}-{n}")))
-        .filter_map(|id| {
-            replica.nodes().keys().find(|key| key.id == *id.as_str()).map(|key| (key.clone(), ()))
-        })
-        .collect();
-    for key in keys.keys() {
-        let generations: Vec<_> = replica.descriptions(key).map(|node| node.weight()).collect();
+    let mut shown: BTreeMap<NodeKey, Vec<Option<u16>>> = BTreeMap::new();
+    for (node, _) in replica.descriptions() {
+        shown.entry(node.key()).or_default().push(node.weight());
+    }
+    for (key, generations) in shown {
         assert!(generations.is_sorted_by(|a, b| a < b), "churn: {key} was shown as {generations:?}");
+    }
+}
+
+/// What the watch shows up to a listing's revision is not newer than the listing, and what it shows after is not older.
+fn check_order(replica: &Replica, listing: &Listing) {
+    let listed: BTreeMap<_, _> = listing.nodes.iter().map(|node| (node.key(), node.weight())).collect();
+    for (node, revision) in replica.descriptions() {
+        let (key, weight) = (node.key(), node.weight());
+        let Some(&there) = listed.get(&key) else { continue };
+        let at = listing.revision;
+        assert!(
+            if revision <= at { weight <= there } else { weight >= there },
+            "churn: {key} is listed with description {there:?} at {at}, and shown with {weight:?} at {revision}"
+        );
     }
 }
 

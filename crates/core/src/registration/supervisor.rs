@@ -9,11 +9,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Claim, Claims, Registrar, RegistrationState};
+use super::{Claim, Claims, RegistrationState};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{Node, NodeKey},
     registry::{Lease, RegisterOptions, Registry},
+    retry::Backoff,
 };
 
 /// The longest that one attempt may take: backends give up sooner by themselves, and one that does not is given up on.
@@ -21,9 +22,6 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(10);
 
 /// The longest that removing the entry may take at the end, including an attempt still under way.
 const RELEASE_MAX: Duration = Duration::from_secs(5);
-
-/// The first wait is at most this long.
-const BACKOFF_BASE: Duration = Duration::from_millis(50);
 
 /// An entry lost sooner than this after it was put in place was not worth much: the next attempt waits like after a failure.
 const HELD_MIN: Duration = Duration::from_secs(2);
@@ -45,6 +43,8 @@ pub(super) struct Supervisor {
     /// Cancelled when the guard is gone or the registrar closed.
     pub(super) end: CancellationToken,
     pub(super) backoff: Backoff,
+    /// Whether the next attempt need not wait: the very first, and the first after the entry was held for a while.
+    pub(super) at_once: bool,
     pub(super) rng: fastrand::Rng,
 }
 
@@ -87,9 +87,8 @@ impl Supervisor {
     async fn acquire(&mut self) -> Turn<Held> {
         let mut last_error = None;
         for attempt in 1.. {
-            // An entry that was held for a while is put back at once; all else waits its turn.
-            if let Some(wait) = self.backoff.next(&mut self.rng) {
-                let rest = tokio::time::sleep(wait);
+            if !std::mem::take(&mut self.at_once) {
+                let rest = tokio::time::sleep(self.backoff.next(&mut self.rng));
                 if let Turn::End = during(rest, &self.end, &mut self.inbox, &self.node).await {
                     return Turn::End;
                 }
@@ -158,7 +157,8 @@ impl Supervisor {
     fn lost(&mut self, held: &Held, error: Error) {
         tracing::warn!(node = %self.key, registry = %self.registry, error = %error.chain(), "registration lost");
         if held.since.elapsed() >= HELD_MIN {
-            self.backoff = Backoff::default();
+            self.backoff.reset();
+            self.at_once = true;
         }
         self.state.send_replace(RegistrationState::Lost { error });
     }
@@ -235,17 +235,5 @@ async fn during<W: Future>(
                 let _ = reply.send(Ok(()));
             }
         }
-    }
-}
-
-/// Full jitter, after a first time for nothing.
-#[derive(Default)]
-pub(super) struct Backoff(Option<Duration>);
-
-impl Backoff {
-    fn next(&mut self, rng: &mut fastrand::Rng) -> Option<Duration> {
-        let wait = self.0.map(|most| most.mul_f64(rng.f64()));
-        self.0 = Some(self.0.map_or(BACKOFF_BASE, |most| (most * 2).min(Registrar::BACKOFF_CAP)));
-        wait
     }
 }

@@ -88,6 +88,18 @@ impl Backoff {
         }
     }
 
+    /// For registrations: 50 ms doubled up to 1.5 s, full jitter; a node is to be back within 2 s of its registry.
+    #[must_use]
+    pub fn registrations() -> Self {
+        Self {
+            base: Duration::from_millis(50),
+            cap: Duration::from_millis(1500),
+            multiplier: 2.0,
+            jitter: Jitter::Full,
+            attempts: 0,
+        }
+    }
+
     /// For connections, as every gRPC client does it: 1 s, times 1.6, up to 120 s, a fifth less or more.
     #[must_use]
     pub fn connections() -> Self {
