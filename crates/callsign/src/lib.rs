@@ -1,4 +1,8 @@
 //! Call services by name: a server registers itself, a client calls it by its name, and the best live node answers.
+//!
+//! | Feature | Default | What it adds |
+//! |---|---|---|
+//! | `local` | yes | the registry of one user on one machine, which servers and clients use when they are told of no other |
 
 pub mod server;
 

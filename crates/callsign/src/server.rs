@@ -106,9 +106,11 @@ impl Server {
         let leave = CancellationToken::new();
         let mut served = pin!(self.serve_until(leave.clone().cancelled_owned()));
         let told = async {
-            tracing::info!(signal = signals.next().await, "leaving; a second signal ends this at once");
+            let signal = signals.next().await;
+            tracing::info!(signal, "leaving; a second signal ends this at once");
             leave.cancel();
-            tracing::warn!(signal = signals.next().await, "ending at once");
+            let signal = signals.next().await;
+            tracing::warn!(signal, "ending at once");
             handle.stop_now();
             std::future::pending::<std::convert::Infallible>().await
         };

@@ -161,8 +161,6 @@ impl Running {
 #[derive(Clone, Debug)]
 pub struct Connection {
     requests: http2::SendRequest<Body>,
-    /// Told when the connection is over.
-    pub closed: Arc<Notify>,
 }
 
 impl Connection {
@@ -170,13 +168,10 @@ impl Connection {
         let stream = soon("connecting", TcpStream::connect(address)).await.unwrap();
         let (requests, connection) =
             http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-        let closed = Arc::new(Notify::new());
-        let tell = closed.clone();
         tokio::spawn(async move {
             let _ = connection.await;
-            tell.notify_one();
         });
-        Self { requests, closed }
+        Self { requests }
     }
 }
 

@@ -18,7 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// What tests may use beyond that.
 const TEST_EDGES: &[(&str, &[&str])] = &[
-    ("callsign", &["callsign-build", "callsign-core", "callsign-registry"]),
+    ("callsign", &["callsign-core", "callsign-examples", "callsign-registry"]),
     ("callsign-registry", &["callsign-core"]),
 ];
 
