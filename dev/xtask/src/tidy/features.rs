@@ -50,14 +50,19 @@ fn rows(text: &str) -> Option<BTreeSet<&str>> {
     let mut table = uncommented.skip_while(|line| !line.starts_with("| Feature |"));
     table.next()?;
     let rows = table.skip(1).take_while(|line| line.starts_with('|'));
-    Some(rows.filter_map(|row| row.split('|').nth(1)).map(|cell| cell.trim().trim_matches('`')).collect())
+    Some(rows.filter_map(|row| feature(row.split('|').nth(1)?.trim())).collect())
+}
+
+/// The name in backticks that a cell begins with; what has none needs no feature.
+fn feature(cell: &str) -> Option<&str> {
+    Some(cell.strip_prefix('`')?.split_once('`')?.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LIB: &str = "//! Backends.\n//!\n//! | Feature | What |\n//! |---|---|\n//! | `local` | files |\n//! | `etcd` | a cluster |\n//!\n//! Text.\n";
+    const LIB: &str = "//! Backends.\n//!\n//! | Feature | What |\n//! |---|---|\n//! | (always) | a table |\n//! | `local` (default) | files |\n//! | `etcd` | a cluster |\n//!\n//! Text.\n";
 
     #[test]
     fn a_table_that_is_not_in_step_is_found_in_both_directions() {
