@@ -15,6 +15,8 @@ use callsign::{
 };
 use callsign_examples::greeter::{
     FILE_DESCRIPTOR_SET, HelloReply, HelloRequest,
+    conversation_client::ConversationClient,
+    conversation_server::{Conversation, ConversationServer},
     greeter_client::GreeterClient,
     greeter_server::{Greeter, GreeterServer},
 };
@@ -57,7 +59,7 @@ impl Drop for TellWhenDropped {
 type Replies = Pin<Box<dyn Stream<Item = Result<HelloReply, Status>> + Send>>;
 
 fn reply(text: &str) -> HelloReply {
-    HelloReply { message: format!("Hello, {text}!"), node: String::new() }
+    HelloReply { message: format!("Hello, {text}!") }
 }
 
 #[tonic::async_trait]
@@ -77,14 +79,18 @@ impl Greeter for TestGreeter {
             name => Ok(Response::new(reply(name))),
         }
     }
+}
 
-    type HelloInAllLanguagesStream = Replies;
+#[tonic::async_trait]
+impl Conversation for TestGreeter {
+    async fn ask(&self, request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
+        self.hello(request).await
+    }
+
+    type ListenStream = Replies;
 
     /// One reply at once; then none, until the server leaves if the name is `polite`.
-    async fn hello_in_all_languages(
-        &self,
-        request: Request<HelloRequest>,
-    ) -> Result<Response<Replies>, Status> {
+    async fn listen(&self, request: Request<HelloRequest>) -> Result<Response<Replies>, Status> {
         let connection = request.extensions().get::<ConnectionInfo>().unwrap().clone();
         let polite = request.into_inner().name == "polite";
         let told = TellWhenDropped(self.dropped.clone());
@@ -99,10 +105,7 @@ impl Greeter for TestGreeter {
         Ok(Response::new(Box::pin(futures_util::StreamExt::chain(first, rest))))
     }
 
-    async fn hello_everybody(
-        &self,
-        request: Request<Streaming<HelloRequest>>,
-    ) -> Result<Response<HelloReply>, Status> {
+    async fn tell(&self, request: Request<Streaming<HelloRequest>>) -> Result<Response<HelloReply>, Status> {
         let mut requests = request.into_inner();
         let mut names = Vec::new();
         while let Some(request) = requests.message().await? {
@@ -133,6 +136,7 @@ pub fn builder(registry: &MemoryRegistry) -> (Builder, TestGreeter) {
     let builder = Server::builder("greeter")
         .registry(Arc::new(registry.clone()))
         .add_service(GreeterServer::new(greeter.clone()))
+        .add_service(ConversationServer::new(greeter.clone()))
         .descriptors(FILE_DESCRIPTOR_SET);
     (builder, greeter)
 }
@@ -149,6 +153,10 @@ pub async fn run(registry: &MemoryRegistry, change: impl FnOnce(Builder) -> Buil
 impl Running {
     pub async fn client(&self) -> GreeterClient<Connection> {
         GreeterClient::new(Connection::open(self.handle.local_addr()).await)
+    }
+
+    pub async fn conversation(&self) -> ConversationClient<Connection> {
+        ConversationClient::new(Connection::open(self.handle.local_addr()).await)
     }
 
     /// Waits for the end, and gives how it went.

@@ -19,11 +19,12 @@ async fn all_four_shapes_of_a_call_are_answered() {
     let reply = client.hello(hello("World")).await.unwrap().into_inner();
     assert_eq!(reply.message, "Hello, World!");
 
-    let mut replies = client.hello_in_all_languages(hello("x")).await.unwrap().into_inner();
+    let mut client = running.conversation().await;
+    let mut replies = client.listen(hello("x")).await.unwrap().into_inner();
     assert_eq!(replies.message().await.unwrap().unwrap().message, "Hello, one!");
 
     let names = futures_util::stream::iter([hello("Ann"), hello("Bob")]);
-    let reply = client.hello_everybody(names).await.unwrap().into_inner();
+    let reply = client.tell(names).await.unwrap().into_inner();
     assert_eq!(reply.message, "Hello, Ann and Bob!");
 
     let names = futures_util::stream::iter([hello("Ann"), hello("Bob")]);
@@ -63,9 +64,15 @@ async fn the_entry_in_the_registry_says_who_it_is_and_what_it_offers() {
     let endpoints: Vec<_> = node.endpoints().iter().map(|endpoint| &*endpoint.name).collect();
     assert_eq!(
         endpoints,
-        ["Greeter.Chat", "Greeter.Hello", "Greeter.HelloEverybody", "Greeter.HelloInAllLanguages"]
+        [
+            "Conversation.Ask",
+            "Conversation.Chat",
+            "Conversation.Listen",
+            "Conversation.Tell",
+            "Greeter.Hello"
+        ]
     );
-    let request = node.endpoints()[1].request.as_ref().unwrap();
+    let request = node.endpoints()[4].request.as_ref().unwrap();
     assert_eq!(
         (&*request.name, &*request.values[0].name, &*request.values[0].kind),
         ("HelloRequest", "name", "string")
@@ -123,7 +130,15 @@ async fn reflection_answers_in_both_versions() {
     };
     let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
     names.sort();
-    assert_eq!(names, ["greeter.Greeter", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]);
+    assert_eq!(
+        names,
+        [
+            "greeter.Conversation",
+            "greeter.Greeter",
+            "grpc.health.v1.Health",
+            "grpc.reflection.v1.ServerReflection"
+        ]
+    );
 
     let ask = v1alpha::ServerReflectionRequest {
         host: String::new(),
@@ -155,7 +170,8 @@ async fn the_callers_deadline_drops_the_handler_and_is_answered() {
 
     let mut request = tonic::Request::new(hello("x"));
     request.set_timeout(Duration::from_millis(50));
-    let mut replies = client.hello_in_all_languages(request).await.unwrap().into_inner();
+    let mut client = running.conversation().await;
+    let mut replies = client.listen(request).await.unwrap().into_inner();
     assert!(replies.message().await.unwrap().is_some());
     let status = soon("the deadline", replies.message()).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);

@@ -179,8 +179,8 @@ async fn what_is_in_flight_at_the_deadline_is_cut_with_a_status_that_says_why() 
         run(&MemoryRegistry::new(), |builder| builder.drain(drain.with_deadline(Duration::from_millis(700))))
             .await;
     let call = slow_call(&running).await;
-    let mut client = running.client().await;
-    let mut replies = client.hello_in_all_languages(hello("endless")).await.unwrap().into_inner();
+    let mut client = running.conversation().await;
+    let mut replies = client.listen(hello("endless")).await.unwrap().into_inner();
     assert!(replies.message().await.unwrap().is_some());
     running.handle.shutdown();
 
@@ -200,8 +200,8 @@ async fn what_is_in_flight_at_the_deadline_is_cut_with_a_status_that_says_why() 
 #[tokio::test]
 async fn streams_that_listen_end_in_time_and_health_watches_do_not_hold_it() {
     let running = run(&MemoryRegistry::new(), |builder| builder.drain(quick())).await;
-    let mut client = running.client().await;
-    let mut replies = client.hello_in_all_languages(hello("polite")).await.unwrap().into_inner();
+    let mut client = running.conversation().await;
+    let mut replies = client.listen(hello("polite")).await.unwrap().into_inner();
     assert!(replies.message().await.unwrap().is_some());
     let mut health = HealthClient::new(Connection::open(running.handle.local_addr()).await);
     let mut statuses = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
 use callsign::{Server, server::DrainConfig};
-use callsign_examples::greeter::{greeter_client::GreeterClient, greeter_server::GreeterServer};
+use callsign_examples::greeter::{
+    conversation_client::ConversationClient, conversation_server::ConversationServer,
+    greeter_client::GreeterClient, greeter_server::GreeterServer,
+};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     net::TcpStream,
@@ -26,6 +29,7 @@ async fn child() {
         .unregistered()
         .drain(drain)
         .add_service(GreeterServer::new(TestGreeter::default()))
+        .add_service(ConversationServer::new(TestGreeter::default()))
         .build()
         .await
         .unwrap();
@@ -101,8 +105,8 @@ impl ServerProcess {
 async fn sigterm_and_sigint_let_it_leave_in_order() {
     for signal in ["TERM", "INT"] {
         let mut server = start("").await;
-        let mut client = server.client().await;
-        let mut replies = client.hello_in_all_languages(hello("polite")).await.unwrap().into_inner();
+        let mut client = ConversationClient::new(Connection::open(server.address).await);
+        let mut replies = client.listen(hello("polite")).await.unwrap().into_inner();
         assert!(replies.message().await.unwrap().is_some());
         server.signal(signal).await;
         assert!(soon("the stream ends", replies.message()).await.unwrap().is_none(), "{signal}");
