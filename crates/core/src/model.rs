@@ -4,6 +4,7 @@
 //! in every registry. A [`Service`] is a view over the nodes of one name. In a registry a node is written as go-micro
 //! writes it ([`wire`]), with what go-micro does not know (weight, group, zone, start time) in the node's metadata.
 
+mod address;
 mod endpoint;
 mod metadata;
 mod name;
@@ -11,8 +12,9 @@ mod node;
 mod service;
 pub mod wire;
 
+pub use self::address::Address;
 pub use self::endpoint::{Endpoint, Value};
 pub use self::metadata::Metadata;
 pub use self::name::{Domain, NodeId, NodeKey, ServiceName};
-pub use self::node::{Address, Node, NodeBuilder, keys};
+pub use self::node::{Node, NodeBuilder, keys};
 pub use self::service::Service;

@@ -201,7 +201,28 @@ fn check(what: &'static str, name: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused_or_kept_as_it_is(text in prop_oneof![any::<String>(), ".{0,300}"]) {
+            match NodeId::new(&text) {
+                Ok(name) => {
+                    prop_assert_eq!(name.as_str(), &text);
+                    prop_assert_eq!(String::from(name.clone()), &*text);
+                    prop_assert_eq!(name.to_string().parse::<NodeId>().unwrap(), name);
+                    prop_assert!(!text.is_empty() && text.len() <= NAME_BYTES_MAX && text.trim() == text);
+                }
+                Err(error) => {
+                    let odd = text.chars().any(char::is_control);
+                    prop_assert!(odd || text.is_empty() || text.len() > NAME_BYTES_MAX || text.trim() != text);
+                    prop_assert!(error.to_string().contains("not a node id"));
+                }
+            }
+        }
+    }
 
     #[test]
     fn odd_but_usable_names_are_accepted() {

@@ -10,6 +10,8 @@
 
 mod decode;
 mod encode;
+mod fields;
+mod pool;
 #[cfg(test)]
 mod tests;
 

@@ -88,6 +88,26 @@ fn a_bad_node_is_said_and_spoils_no_other() {
 }
 
 #[test]
+fn endpoints_and_metadata_of_the_wrong_shape_do_not_cost_the_node() {
+    let deep = "[".repeat(1000) + &"]".repeat(1000);
+    for odd in ["7", "\"x\"", "{}", "[1,null]", "[{\"name\":5}]", &deep] {
+        let text = format!(
+            r#"{{"name":"g","metadata":{odd},"endpoints":{odd},"nodes":[{{"id":"1","address":"a:1","metadata":{odd}}}]}}"#
+        );
+        let node = only(&text);
+        assert!(node.metadata().is_empty());
+        assert!(node.endpoints().iter().all(|endpoint| *endpoint == Endpoint::default()));
+    }
+}
+
+#[test]
+fn of_a_key_written_twice_the_last_counts_and_the_exact_one_first() {
+    let node =
+        only(r#"{"name":"a","name":"b","NAME":"c","nodes":[{"ID":"2","id":"1","Id":"3","address":"a:1"}]}"#);
+    assert_eq!((node.service().as_str(), node.id().as_str()), ("b", "1"));
+}
+
+#[test]
 fn what_is_no_service_is_corrupt_and_says_so() {
     let deep = "[".repeat(100_000);
     for (text, said) in [
