@@ -31,4 +31,4 @@ pub mod tasks;
 pub use self::error::{Error, ErrorKind, Result};
 pub use self::model::{Domain, Endpoint, Node, NodeId, NodeKey, Service, ServiceName, Value};
 pub use self::registry::{Registry, WatchEvent};
-pub use self::tasks::Tasks;
+pub use self::tasks::{Tasks, WeakTasks};

@@ -3,7 +3,10 @@
 //! Every task of Callsign belongs to a [`Tasks`]: it is counted, it is told to stop through a token, and its owner can wait
 //! for it. Dropping the last clone of a `Tasks` tells its tasks to stop; it does not wait for them.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, Weak},
+};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
@@ -11,6 +14,10 @@ use tracing::Instrument;
 /// A set of background tasks that end together.
 #[derive(Debug, Clone, Default)]
 pub struct Tasks(Arc<Inner>);
+
+/// Access to a [`Tasks`] that does not keep it open: for tasks that start further tasks of the same owner.
+#[derive(Debug, Clone)]
+pub struct WeakTasks(Weak<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -64,6 +71,12 @@ impl Tasks {
         self.0.stop.clone()
     }
 
+    /// Access for a task of this set.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakTasks {
+        WeakTasks(Arc::downgrade(&self.0))
+    }
+
     /// How many tasks are running.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -85,6 +98,24 @@ impl Tasks {
         self.0.stop.cancel();
         self.0.tracker.close();
         self.0.tracker.wait().await;
+    }
+}
+
+// === impl WeakTasks ===
+
+impl WeakTasks {
+    /// Runs `task` as [`Tasks::spawn`] does, unless the set is gone; then `task` is dropped.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn spawn<F>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if let Some(inner) = self.0.upgrade() {
+            Tasks(inner).spawn(name, task);
+        }
     }
 }
 

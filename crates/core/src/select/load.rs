@@ -189,7 +189,9 @@ impl Load {
         self.0.rank.load(Relaxed)
     }
 
-    pub(super) fn ticket(&self) -> Ticket {
+    /// A place in the in-flight count, for a call that goes to this node without a pick.
+    #[must_use]
+    pub fn ticket(&self) -> Ticket {
         Ticket(self.0.hot.clone())
     }
 }
