@@ -1,1 +1,7 @@
-//! Placeholder.
+//! Registry backends for Callsign, one feature-gated module each.
+
+mod open;
+mod url;
+
+pub use self::open::open;
+pub use self::url::RegistryUrl;
