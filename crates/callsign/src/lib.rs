@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `local` | yes | the registry of one user on one machine, which servers and clients use when they are told of no other |
 
+pub mod client;
 pub mod server;
 
 pub use callsign_core as core;
@@ -11,7 +12,12 @@ pub use callsign_core::{Error, ErrorKind, Result};
 pub use callsign_registry as registry;
 
 #[doc(inline)]
+pub use self::client::{CallOptions, CallReport, Channel};
+#[doc(inline)]
 pub use self::server::Server;
+
+/// Any error, where a trait asks for no more than that.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Takes in the code that `callsign-build` generated for a protobuf package: messages, clients, servers and
 /// `FILE_DESCRIPTOR_SET`.

@@ -39,7 +39,6 @@ struct Inner {
     node: Arc<Node>,
     health: Health,
     calls: Arc<Calls>,
-    registers: bool,
     phase: watch::Sender<Phase>,
     registration: watch::Sender<Option<watch::Receiver<RegistrationState>>>,
     shutdown: CancellationToken,
@@ -49,19 +48,12 @@ struct Inner {
 // === impl Handle ===
 
 impl Handle {
-    pub(crate) fn new(
-        local_addr: SocketAddr,
-        node: Arc<Node>,
-        health: Health,
-        calls: Arc<Calls>,
-        registers: bool,
-    ) -> Self {
+    pub(crate) fn new(local_addr: SocketAddr, node: Arc<Node>, health: Health, calls: Arc<Calls>) -> Self {
         Self(Arc::new(Inner {
             local_addr,
             node,
             health,
             calls,
-            registers,
             phase: watch::Sender::new(Phase::Bound),
             registration: watch::Sender::new(None),
             shutdown: CancellationToken::new(),
@@ -109,21 +101,13 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`Closed`](ErrorKind::Closed) when it leaves instead; [`Unsupported`](ErrorKind::Unsupported) when it registers nowhere.
+    /// [`Closed`](ErrorKind::Closed) when it leaves instead.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub async fn registered(&self) -> Result<()> {
-        let operation = "wait for the registration";
-        if !self.0.registers {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                operation,
-                "the server was built to register nowhere",
-            ));
-        }
-        let left = || Error::new(ErrorKind::Closed, operation, "the server left first");
+        let left = || Error::new(ErrorKind::Closed, "wait for the registration", "the server left first");
         let mut registrations = self.0.registration.subscribe();
         let mut phases = self.phases();
         let registered = async {

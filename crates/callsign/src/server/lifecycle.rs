@@ -60,9 +60,6 @@ pub(crate) struct Registering {
     pub(crate) on_failure: OnRegisterFailure,
 }
 
-/// Says that the server is over, however it came to that.
-struct Ended(Handle);
-
 /// What is left of a server that was told to leave.
 struct Leaving {
     handle: Handle,
@@ -81,7 +78,6 @@ impl Lifecycle {
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let Self { handle, registering, ready, drain, calls, acceptor, tasks } = self;
         // Whoever drops this future has ended the server, connections and all.
-        let ended = Ended(handle.clone());
         let stop = tasks.stopped().drop_guard();
         let leaving = Leaving {
             handle: handle.clone(),
@@ -106,14 +102,13 @@ impl Lifecycle {
         let cut = tokio::select! {
             biased;
             () = stopped.cancelled() => calls.inflight(),
-            // Clients can only have heard of a server that did not fail to start.
-            cut = leaving.run(registration, lived.is_ok()) => cut,
+            cut = leaving.run(registration) => cut,
         };
         drop(stop);
         if timeout(CUT_GRACE, tasks.close()).await.is_err() {
             tracing::warn!(tasks = tasks.len(), "handlers are still running that do not yield");
         }
-        drop(ended);
+        handle.enter(Phase::Stopped);
         tracing::info!(cut, "stopped");
         lived?;
         if cut == 0 { Ok(()) } else { Err(lost(cut, stopped.is_cancelled())) }
@@ -163,19 +158,11 @@ impl Registering {
     }
 }
 
-// === impl Ended ===
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        self.0.enter(Phase::Stopped);
-    }
-}
-
 // === impl Leaving ===
 
 impl Leaving {
     /// Leaves in order; says how many calls were cut.
-    async fn run(self, registration: Option<Registration>, known: bool) -> usize {
+    async fn run(self, registration: Option<Registration>) -> usize {
         let deadline = Instant::now() + self.config.deadline();
         tracing::info!(calls = self.calls.inflight(), deadline = ?self.config.deadline(), "draining");
         self.handle.enter(Phase::Draining);
@@ -183,9 +170,7 @@ impl Leaving {
         self.handle.health().publish(false).await;
         if let Some(registration) = registration {
             deregister(registration, self.config.deregister()).await;
-            if known {
-                self.propagated().await;
-            }
+            self.propagated().await;
         }
 
         tracing::info!(calls = self.calls.inflight(), "accepting no more, finishing what is in flight");

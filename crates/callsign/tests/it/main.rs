@@ -9,5 +9,6 @@
 )]
 #![allow(unreachable_pub, reason = "one binary, whose modules use each other")]
 
+mod client;
 mod server;
 mod support;

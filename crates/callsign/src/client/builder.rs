@@ -1,0 +1,236 @@
+//! What a channel is told when it is made.
+
+use std::{sync::Arc, time::Duration};
+
+use callsign_core::{
+    Domain, Error, Node, Registry, Result, ServiceName,
+    directory::{Directory, DirectoryConfig},
+    retry::RetryBudget,
+    select::{Filter, Filters, Strategy},
+};
+
+use super::{Channel, Target, channel::Settings, roster::Parts, source::Source, target::Origin};
+
+/// The time until the head of a response where neither caller nor channel has set one.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// A channel that nobody calls for this long lets go of its connections, as gRPC's do.
+const IDLE_AFTER: Duration = Duration::from_secs(30 * 60);
+
+/// Collects how a [`Channel`] is to behave. Made by [`Channel::builder`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct ChannelBuilder {
+    name: String,
+    from: Option<From>,
+    domain: Option<Domain>,
+    strategy: Strategy,
+    filters: Filters,
+    timeout: Option<Duration>,
+    default_timeout: Option<Duration>,
+    wait_for_ready: bool,
+    connection: callsign_net::Config,
+    idle_after: Duration,
+    budget: RetryBudget,
+    seed: Option<u64>,
+}
+
+#[derive(Debug)]
+enum From {
+    Registry(Arc<dyn Registry>),
+    Directory(Directory),
+    Nodes(Arc<[Arc<Node>]>),
+}
+
+// === impl ChannelBuilder ===
+
+impl ChannelBuilder {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            from: None,
+            domain: None,
+            strategy: Strategy::default(),
+            filters: Filters::default(),
+            timeout: None,
+            default_timeout: Some(TIMEOUT_DEFAULT),
+            wait_for_ready: false,
+            connection: callsign_net::Config::default(),
+            idle_after: IDLE_AFTER,
+            budget: RetryBudget::default(),
+            seed: None,
+        }
+    }
+
+    /// Starts from what a target says; what is set afterwards wins.
+    ///
+    /// # Errors
+    ///
+    /// Why the target's registry cannot be opened.
+    pub fn for_target(target: Target) -> Result<Self> {
+        let Target { service, origin, domain, filters, strategy, timeout, wait_for_ready } = target;
+        let mut builder = Self::new(service.to_string());
+        builder.from = match origin {
+            Origin::Default => None,
+            Origin::Registry(url) => Some(From::Registry(callsign_registry::open(&url)?)),
+            Origin::Nodes(nodes) => Some(From::Nodes(nodes)),
+        };
+        builder.domain = domain;
+        builder.filters = filters;
+        builder.strategy = strategy.unwrap_or_default();
+        builder.timeout = timeout;
+        builder.wait_for_ready = wait_for_ready;
+        Ok(builder)
+    }
+
+    /// Finds the nodes in this registry. Without it, in the `local` one.
+    pub fn registry(mut self, registry: Arc<dyn Registry>) -> Self {
+        self.from = Some(From::Registry(registry));
+        self
+    }
+
+    /// Finds the nodes through a directory that other channels share; its domain is then the channel's.
+    pub fn directory(mut self, directory: Directory) -> Self {
+        self.from = Some(From::Directory(directory));
+        self
+    }
+
+    /// Calls these nodes, whatever any registry says.
+    pub fn nodes(mut self, nodes: impl IntoIterator<Item = Node>) -> Self {
+        self.from = Some(From::Nodes(nodes.into_iter().map(Arc::new).collect()));
+        self
+    }
+
+    /// The namespace in which the name is looked up.
+    pub fn domain(mut self, domain: Domain) -> Self {
+        self.domain = Some(domain);
+        self
+    }
+
+    /// How a node is chosen. [`Strategy::Adaptive`] when not called.
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
+    /// Only nodes that meet this condition; may be called several times.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filters = self.filters.and(filter);
+        self
+    }
+
+    /// The time that each call has unless it says less, reply stream included. It goes over the wire.
+    ///
+    /// Without it, a call waits up to 30 s for the head of its response, and a reply stream may last for as long as its
+    /// connection is alive.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Lets calls that set no time of their own wait for ever.
+    pub fn no_default_timeout(mut self) -> Self {
+        self.default_timeout = None;
+        self
+    }
+
+    /// Whether calls wait, up to their deadline, for a node to be ready, instead of failing at once.
+    pub fn wait_for_ready(mut self, wait: bool) -> Self {
+        self.wait_for_ready = wait;
+        self
+    }
+
+    /// How connections are made and kept.
+    pub fn connection(mut self, config: callsign_net::Config) -> Self {
+        self.connection = config;
+        self
+    }
+
+    /// How long without calls until connections are let go. 30 minutes when not called.
+    pub fn idle_after(mut self, idle_after: Duration) -> Self {
+        self.idle_after = idle_after;
+        self
+    }
+
+    /// What repeated requests may add to the load.
+    pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Makes every random choice of the channel follow from `seed`.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts the channel. It does not wait for anything: the first calls do, as far as they must.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the name, or why the default registry cannot be opened.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn build(self) -> Result<Channel> {
+        let Self {
+            name,
+            from,
+            domain,
+            strategy,
+            filters,
+            timeout,
+            default_timeout,
+            wait_for_ready,
+            connection,
+            idle_after,
+            budget,
+            seed,
+        } = self;
+        let service = ServiceName::new(name)?;
+        let from = match from {
+            Some(from) => from,
+            None => From::Registry(default_registry()?),
+        };
+        let origin = match &from {
+            From::Registry(registry) => registry.to_string(),
+            From::Directory(directory) => directory.registry().to_string(),
+            From::Nodes(_) => "a fixed list".to_owned(),
+        };
+        if let (From::Directory(_), Some(domain)) = (&from, &domain) {
+            return Err(Error::invalid(
+                "make a channel",
+                format!("a directory was given, and the domain {domain} too: the directory's own counts"),
+            ));
+        }
+        let parts = Parts {
+            service: service.clone(),
+            origin,
+            strategy,
+            filters,
+            connection,
+            idle_after,
+            seed: seed.unwrap_or_else(|| fastrand::u64(..)),
+        };
+        let settings = Settings { timeout, default_timeout, wait_for_ready, budget };
+        Ok(Channel::start(parts, settings, move || match from {
+            From::Registry(registry) => {
+                let config = DirectoryConfig::in_domain(domain.unwrap_or_default());
+                Source::followed(Directory::new(registry, config), &service)
+            }
+            From::Directory(directory) => Source::followed(directory, &service),
+            From::Nodes(nodes) => Source::Fixed(nodes),
+        }))
+    }
+}
+
+#[cfg(feature = "local")]
+fn default_registry() -> Result<Arc<dyn Registry>> {
+    callsign_registry::open(&"local:".parse()?)
+}
+
+#[cfg(not(feature = "local"))]
+fn default_registry() -> Result<Arc<dyn Registry>> {
+    Err(Error::invalid("make a channel", "no registry was given, and the default one is not compiled in")
+        .with_hint("call `.registry(...)`, or enable the feature `local` of the crate callsign"))
+}

@@ -1,0 +1,212 @@
+//! The channel: what a program calls a service through.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use callsign_core::{Error, ErrorKind, Result, ServiceName, Tasks, retry::RetryBudget, select::Filters};
+use http::{Request, Response};
+use http_body::Body;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::{
+    ChannelBuilder, NodeStatus, ResponseBody, Target, call, explain,
+    roster::{Parts, Roster},
+    source::Source,
+};
+use crate::BoxError;
+
+/// Calls a service by its name. Always ready, cheap to clone; all clones share connections and what was learnt.
+///
+/// It takes any [`http::Request`], so generated tonic clients and `tower` layers take it unchanged. Options of one call are
+/// [`CallOptions`](super::CallOptions) in the request's extensions. Dropping the last clone closes the connections, once the
+/// calls in flight have ended.
+///
+/// ```no_run
+/// # async fn example(registry: std::sync::Arc<dyn callsign::core::Registry>) -> callsign::Result<()> {
+/// let channel = callsign::Channel::builder("greeter").registry(registry).build()?;
+/// // let mut client = GreeterClient::new(channel);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Channel {
+    roster: Arc<Roster>,
+    settings: Arc<Settings>,
+    tasks: Tasks,
+}
+
+/// How a channel's calls behave unless they say otherwise.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The time that every call has, told to the node.
+    pub(crate) timeout: Option<Duration>,
+    /// The time until the head of the response, where nobody has set a time.
+    pub(crate) default_timeout: Option<Duration>,
+    pub(crate) wait_for_ready: bool,
+    pub(crate) budget: RetryBudget,
+}
+
+/// The call on its way.
+pub struct ResponseFuture(Pin<Box<dyn Future<Output = Result<Response<ResponseBody>>> + Send>>);
+
+// === impl Channel ===
+
+impl Channel {
+    /// Starts a channel to the service `name`.
+    pub fn builder(name: impl Into<String>) -> ChannelBuilder {
+        ChannelBuilder::new(name.into())
+    }
+
+    /// A channel to a [`Target`], such as `registry://greeter?group=blue` or `static://127.0.0.1:4000`; a plain name stands
+    /// for itself in the default registry.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the target, or why its registry cannot be opened.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn from_target(target: &str) -> Result<Self> {
+        ChannelBuilder::for_target(target.parse::<Target>()?)?.build()
+    }
+
+    /// A channel to a target, once a node of it can be called.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_target`](Self::from_target); and why no node could be called, if that is so.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub async fn connect(target: &str) -> Result<Self> {
+        let channel = Self::from_target(target)?;
+        channel.ready(CONNECT_TIMEOUT).await?;
+        Ok(channel)
+    }
+
+    pub(super) fn start(parts: Parts, settings: Settings, source: impl FnOnce() -> Source) -> Self {
+        let tasks = Tasks::new();
+        let roster = Arc::new(Roster::new(parts, tasks.downgrade()));
+        tasks.spawn("roster", roster.clone().run(source()));
+        Self { roster, settings: Arc::new(settings), tasks }
+    }
+
+    /// Waits until some node can be called.
+    ///
+    /// # Errors
+    ///
+    /// Why none can: at once if waiting is of no use, else after `timeout`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn ready(&self, timeout: Duration) -> Result<()> {
+        let deadline = Instant::now() + timeout;
+        let mut published = self.roster.published();
+        self.roster.stir();
+        loop {
+            let shortage = {
+                let state = self.roster.state();
+                match state.slate.pick(&Default::default(), &mut self.roster.rng()) {
+                    Ok(_) => return Ok(()),
+                    Err(why) => explain::shortage(&self.roster, &state, &Filters::default(), &why),
+                }
+            };
+            let fail = |kind| Err(Error::new(kind, "reach service", shortage.message.clone()));
+            if !shortage.hopeful {
+                return fail(ErrorKind::Unavailable);
+            }
+            if tokio::time::timeout_at(deadline, published.changed()).await.is_err() {
+                return fail(ErrorKind::DeadlineExceeded);
+            }
+        }
+    }
+
+    /// The service's name.
+    #[must_use]
+    pub fn service(&self) -> &ServiceName {
+        &self.roster.service
+    }
+
+    /// The nodes as this channel sees them, in the order of their ids.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeStatus> {
+        let now = Instant::now();
+        let state = self.roster.state();
+        state.slate.members().iter().map(|member| member.handle.status(member.node.clone(), now)).collect()
+    }
+
+    /// Closes the connections at once; calls in flight fail. Dropping all clones lets them finish instead.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing: everything has been told to stop.
+    pub async fn close(self) {
+        self.tasks.close().await;
+    }
+
+    pub(crate) fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+}
+
+impl<B> Service<Request<B>> for Channel
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Error;
+    type Future = ResponseFuture;
+
+    /// Always ready: the waiting is inside the call, under its deadline.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        ResponseFuture(Box::pin(call::call(self.clone(), request)))
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("service", &self.roster.service).finish_non_exhaustive()
+    }
+}
+
+/// How long [`Channel::connect`] waits for a first node.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+// === impl ResponseFuture ===
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<ResponseBody>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseFuture")
+    }
+}

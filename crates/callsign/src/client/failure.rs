@@ -1,0 +1,82 @@
+//! A call that Callsign itself could not make, as its caller sees it.
+
+use callsign_core::{Error, ErrorKind};
+use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::response::ResponseBody;
+
+/// The gRPC status codes that we give or judge by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    InvalidArgument = 3,
+    DeadlineExceeded = 4,
+    Internal = 13,
+    Unavailable = 14,
+}
+
+/// A call that failed on our side.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+}
+
+/// What gRPC leaves as it is in `grpc-message`: printable ASCII but the percent sign.
+const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
+
+// === impl Failure ===
+
+impl Failure {
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self { code: Code::Unavailable, message: message.into() }
+    }
+
+    /// A response without a body that carries the status in its head, as gRPC allows.
+    pub(crate) fn into_response(self) -> Response<ResponseBody> {
+        let mut response = Response::new(ResponseBody::empty());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        self.write(headers);
+        response
+    }
+
+    pub(crate) fn into_trailers(self) -> HeaderMap {
+        let mut trailers = HeaderMap::with_capacity(2);
+        self.write(&mut trailers);
+        trailers
+    }
+
+    pub(crate) fn into_error(self) -> Error {
+        let kind = match self.code {
+            Code::InvalidArgument => ErrorKind::InvalidInput,
+            Code::DeadlineExceeded => ErrorKind::DeadlineExceeded,
+            Code::Internal => ErrorKind::Internal,
+            Code::Unavailable => ErrorKind::Unavailable,
+        };
+        Error::new(kind, "call service", self.message)
+    }
+
+    fn write(self, headers: &mut HeaderMap) {
+        headers.insert("grpc-status", HeaderValue::from(self.code as u16));
+        let message = utf8_percent_encode(&self.message, MESSAGE).to_string();
+        // Percent-encoded text is always a valid header.
+        if let Ok(message) = HeaderValue::try_from(message) {
+            headers.insert("grpc-message", message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_survives_the_header() {
+        let failure = Failure::unavailable("100 % of «nodes»\nrefuse");
+        let headers = failure.into_trailers();
+        assert_eq!(headers["grpc-status"], "14");
+        let text = percent_encoding::percent_decode(headers["grpc-message"].as_bytes());
+        assert_eq!(text.decode_utf8().unwrap(), "100 % of «nodes»\nrefuse");
+    }
+}

@@ -1,0 +1,141 @@
+//! What a caller may say about one call, and what it may learn of it.
+
+use std::{sync::Arc, time::Duration};
+
+use callsign_core::{
+    Node, NodeId,
+    model::Address,
+    select::{Filter, Filters},
+};
+
+/// Options of one call, put into the request's extensions.
+///
+/// ```
+/// use std::time::Duration;
+/// use callsign::client::CallOptions;
+///
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(CallOptions::new().timeout(Duration::from_secs(2)).group("blue").idempotent(true));
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use = "options do nothing until they are in a request's extensions"]
+pub struct CallOptions {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) filters: Filters,
+    pub(crate) place: Option<Place>,
+    pub(crate) hash: Option<u64>,
+    pub(crate) idempotent: bool,
+    pub(crate) wait_for_ready: Option<bool>,
+    pub(crate) report: bool,
+}
+
+/// A place that the caller has chosen itself.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    Node(NodeId),
+    Address(Address),
+}
+
+/// How a call was made, found in the response's extensions if [`CallOptions::report`] asked for it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CallReport {
+    /// The node that answered. For an address that is not registered, a node with that address as its id.
+    pub node: Arc<Node>,
+    /// The address that answered.
+    pub address: String,
+    /// The strategy's name.
+    pub strategy: Arc<str>,
+    /// How often the request was sent, or nearly: 1 if nothing went wrong.
+    pub attempts: u32,
+    /// What went wrong before.
+    pub tried: Vec<Tried>,
+    /// From the call to the head of the response.
+    pub elapsed: Duration,
+}
+
+/// An attempt that led to another one.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Tried {
+    /// The node.
+    pub node: NodeId,
+    /// Its address.
+    pub address: String,
+    /// What happened.
+    pub reason: String,
+    /// When it was given up, from the start of the call.
+    pub after: Duration,
+}
+
+// === impl CallOptions ===
+
+impl CallOptions {
+    /// No options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The time for the whole call, reply stream included. It goes over the wire, so that the node knows it too.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Only nodes that meet this condition as well.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filters = self.filters.and(filter);
+        self
+    }
+
+    /// Only nodes that meet all of these; a set made once and cloned for each call costs least.
+    pub fn filters(mut self, filters: &Filters) -> Self {
+        self.filters = self.filters.and_all(filters);
+        self
+    }
+
+    /// Only nodes of this group.
+    pub fn group(self, group: impl Into<String>) -> Self {
+        self.filter(Filter::group(group))
+    }
+
+    /// Only this node.
+    pub fn node(mut self, id: NodeId) -> Self {
+        self.place = Some(Place::Node(id));
+        self
+    }
+
+    /// Exactly this address, whether or not a node with it is registered.
+    pub fn address(mut self, address: Address) -> Self {
+        self.place = Some(Place::Address(address));
+        self
+    }
+
+    /// What the call is about, for strategies that send the same to the same node.
+    pub fn hash_key(mut self, key: &[u8]) -> Self {
+        // FNV-1a: stable across processes, versions and machines.
+        let hash = key.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        self.hash = Some(hash);
+        self
+    }
+
+    /// Whether the call may be repeated although it may have been processed.
+    pub fn idempotent(mut self, idempotent: bool) -> Self {
+        self.idempotent = idempotent;
+        self
+    }
+
+    /// Whether to wait, up to the deadline, for a node to be ready, instead of failing at once.
+    pub fn wait_for_ready(mut self, wait: bool) -> Self {
+        self.wait_for_ready = Some(wait);
+        self
+    }
+
+    /// Whether the response is to carry a [`CallReport`].
+    pub fn report(mut self, report: bool) -> Self {
+        self.report = report;
+        self
+    }
+}

@@ -1,0 +1,203 @@
+//! A response's body, which keeps the call's place on its node until it has ended.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use callsign_core::{
+    Error, Tasks,
+    select::{Outcome, Ticket},
+};
+use callsign_net::{Connection, Incoming};
+use http::{HeaderMap, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::DropGuard;
+
+use super::{
+    failure::{Code, Failure},
+    link::{Link, describe},
+    timeout::Readable,
+};
+
+/// The body of a response. The call counts as in flight on its node until the body has ended or is dropped.
+pub struct ResponseBody {
+    stream: Option<Incoming>,
+    grpc: bool,
+    call: Option<Box<Call>>,
+}
+
+/// What is to be settled when the body ends.
+pub(crate) struct Call {
+    pub(crate) link: Arc<Link>,
+    pub(crate) connection: Option<Arc<Connection>>,
+    pub(crate) ticket: Ticket,
+    /// From the sending of the request to the head of the response, and when that was.
+    pub(crate) latency: Duration,
+    pub(crate) at: Instant,
+    /// When the caller's own time is over, and the timer for it once it is needed.
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) timeout: Duration,
+    pub(crate) timer: Option<Pin<Box<Sleep>>>,
+    /// What the head of the response says of the outcome, if it does.
+    pub(crate) outcome: Option<Outcome>,
+    /// Ends the sending of the request.
+    pub(crate) _sending: Option<DropGuard>,
+    /// The connection's task lives as long as its owner.
+    pub(crate) _tasks: Tasks,
+}
+
+// === impl ResponseBody ===
+
+impl ResponseBody {
+    pub(crate) fn empty() -> Self {
+        Self { stream: None, grpc: false, call: None }
+    }
+
+    pub(crate) fn new(stream: Incoming, grpc: bool, call: Call) -> Self {
+        let mut body = Self { stream: Some(stream), grpc, call: Some(Box::new(call)) };
+        if body.stream.as_ref().is_some_and(Body::is_end_stream) {
+            body.end(None);
+        }
+        body
+    }
+
+    /// The stream has ended; `trailers` tell how the call went, unless the head did.
+    fn end(&mut self, trailers: Option<&HeaderMap>) {
+        self.stream = None;
+        let Some(call) = self.call.take() else { return };
+        let said = trailers.and_then(|trailers| outcome_of_trailers(trailers));
+        let outcome = match said.or(call.outcome) {
+            Some(outcome) => outcome,
+            // gRPC owes a status; anything else has said all in its head.
+            None if self.grpc => Outcome::Failure,
+            None => Outcome::Success,
+        };
+        call.ticket.mark(outcome, call.latency, call.at);
+    }
+
+    /// The stream broke, or its time is over: the caller gets a status where it expects one, else an error.
+    fn fail(&mut self, outcome: Outcome, failure: Failure) -> Result<Frame<Bytes>, Error> {
+        self.stream = None;
+        if let Some(call) = self.call.take() {
+            let now = Instant::now();
+            call.ticket.mark(outcome, call.latency + (now - call.at), now);
+            if outcome == Outcome::DeadlineExceeded
+                && let Some(connection) = &call.connection
+            {
+                connection.probe();
+            }
+        }
+        if self.grpc { Ok(Frame::trailers(failure.into_trailers())) } else { Err(failure.into_error()) }
+    }
+
+    /// Whether the caller's time is over; arms the timer for it.
+    fn is_expired(&mut self, cx: &mut Context<'_>) -> Option<Failure> {
+        let call = self.call.as_mut()?;
+        let deadline = call.deadline?;
+        let timer = call.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        timer.as_mut().poll(cx).is_ready().then(|| Failure {
+            code: Code::DeadlineExceeded,
+            message: format!(
+                "the reply of {} did not end within {}: it began after {}",
+                call.link,
+                Readable(call.timeout),
+                Readable(call.latency)
+            ),
+        })
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        let Some(stream) = &mut this.stream else { return Poll::Ready(None) };
+        match Pin::new(stream).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    this.end(Some(trailers));
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let at = this.call.as_ref().map(|call| call.link.to_string()).unwrap_or_default();
+                let failure =
+                    Failure::unavailable(format!("the reply of {at} broke off: {}", describe(&error)));
+                Poll::Ready(Some(this.fail(Outcome::Failure, failure)))
+            }
+            Poll::Ready(None) => {
+                this.end(None);
+                Poll::Ready(None)
+            }
+            Poll::Pending => match this.is_expired(cx) {
+                Some(failure) => Poll::Ready(Some(this.fail(Outcome::DeadlineExceeded, failure))),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if let Some(call) = self.call.take() {
+            call.ticket.mark(Outcome::Cancelled, call.latency, call.at);
+        }
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").field("ended", &self.stream.is_none()).finish_non_exhaustive()
+    }
+}
+
+/// What the head of a response says of the outcome. `None` when the trailers will tell.
+pub(crate) fn outcome_of_head(status: StatusCode, headers: &HeaderMap) -> Option<Outcome> {
+    outcome_of_trailers(headers).or(match status {
+        StatusCode::TOO_MANY_REQUESTS => Some(Outcome::Overloaded { retry_after: retry_after(headers) }),
+        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Some(Outcome::Success),
+        status if status.is_server_error() => Some(Outcome::Failure),
+        _ => None,
+    })
+}
+
+/// The outcome that a gRPC status amounts to: what the node is to blame for, and what its caller.
+fn outcome_of_trailers(trailers: &HeaderMap) -> Option<Outcome> {
+    let code: u16 = trailers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
+    Some(match code {
+        // UNKNOWN, INTERNAL, UNAVAILABLE, DATA_LOSS
+        2 | 13 | 14 | 15 => Outcome::Failure,
+        8 => Outcome::Overloaded { retry_after: retry_after(trailers) },
+        4 => Outcome::DeadlineExceeded,
+        1 => Outcome::Cancelled,
+        _ => Outcome::Success,
+    })
+}
+
+/// gRPC's pushback in milliseconds, or HTTP's in seconds.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.parse().ok();
+    number("grpc-retry-pushback-ms")
+        .map(Duration::from_millis)
+        .or_else(|| number("retry-after").map(Duration::from_secs))
+}

@@ -1,0 +1,289 @@
+//! Who can be called: the nodes of one service, each with its link, in one immutable snapshot.
+//!
+//! One task (`run`) is the only writer. It follows the source of nodes and the links' news, and publishes a new [`State`]
+//! for each change; calls read the state and, if there is nobody to call, wait for the next one.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use callsign_core::{
+    Node, NodeId, ServiceName, WeakTasks,
+    model::{Address, keys},
+    select::{Filters, Member, Slate, Strategy},
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::{
+    link::Link,
+    source::{Known, Source},
+};
+
+/// Most addresses called outside the registry at the same time.
+const PINNED_MAX: usize = 32;
+/// What a node must speak, if it says what it speaks.
+const PROTOCOL: &str = "grpc";
+/// An odd constant that spreads consecutive numbers over all of 64 bits (2^64 divided by the golden ratio).
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// What all parts of a channel share.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    pub(crate) service: ServiceName,
+    /// Where nodes come from, for messages: a registry's name, or "a fixed list".
+    pub(crate) origin: String,
+    pub(crate) strategy: Strategy,
+    pub(crate) filters: Filters,
+    pub(crate) connection: Arc<callsign_net::Config>,
+    pub(crate) idle_after: Duration,
+    state: ArcSwap<State>,
+    published: watch::Sender<()>,
+    dirty: Arc<Notify>,
+    /// No link is connected because nobody calls.
+    asleep: AtomicBool,
+    seeds: AtomicU64,
+    pinned: Mutex<Vec<Arc<Link>>>,
+    tasks: WeakTasks,
+}
+
+/// One snapshot.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) slate: Slate<Arc<Link>>,
+    pub(crate) known: Known,
+    /// Nodes that are registered and cannot be called by this channel at all, with the reason.
+    pub(crate) unfit: Vec<String>,
+}
+
+/// What a [`Roster`] is made of.
+pub(crate) struct Parts {
+    pub(crate) service: ServiceName,
+    pub(crate) origin: String,
+    pub(crate) strategy: Strategy,
+    pub(crate) filters: Filters,
+    pub(crate) connection: callsign_net::Config,
+    pub(crate) idle_after: Duration,
+    pub(crate) seed: u64,
+}
+
+/// A node and the link to it.
+type Seat = (Arc<Node>, Arc<Link>);
+
+// === impl Roster ===
+
+impl Roster {
+    pub(crate) fn new(parts: Parts, tasks: WeakTasks) -> Self {
+        let Parts { service, origin, strategy, filters, connection, idle_after, seed } = parts;
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let slate = Slate::new(&strategy, &filters, Vec::new(), None, &mut rng);
+        let state = State { slate, known: Known::Pending, unfit: Vec::new() };
+        Self {
+            service,
+            origin,
+            strategy,
+            filters,
+            connection: Arc::new(connection),
+            idle_after,
+            state: ArcSwap::from_pointee(state),
+            published: watch::Sender::new(()),
+            dirty: Arc::default(),
+            asleep: AtomicBool::new(false),
+            seeds: AtomicU64::new(rng.u64(..)),
+            pinned: Mutex::default(),
+            tasks,
+        }
+    }
+
+    pub(crate) fn state(&self) -> arc_swap::Guard<Arc<State>> {
+        self.state.load()
+    }
+
+    /// Tells of each state published from now on.
+    pub(crate) fn published(&self) -> watch::Receiver<()> {
+        self.published.subscribe()
+    }
+
+    /// Randomness for one call.
+    pub(crate) fn rng(&self) -> fastrand::Rng {
+        fastrand::Rng::with_seed(self.seeds.fetch_add(SPREAD, Ordering::Relaxed))
+    }
+
+    /// Somebody calls: connections that were let go for want of calls are made again.
+    pub(crate) fn stir(&self) {
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+            for member in self.state().slate.members() {
+                member.handle.wake();
+            }
+        }
+    }
+
+    /// The link to an address that the caller has chosen, registered or not.
+    pub(crate) fn pin(&self, address: &Address) -> Option<Seat> {
+        let state = self.state();
+        let registered = state.slate.members().iter().find(|member| member.handle.address == *address);
+        if let Some(member) = registered {
+            return Some((member.node.clone(), member.handle.clone()));
+        }
+        let node = fixed_node(&self.service, address, None).ok()?;
+        let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(link) = pinned.iter().find(|link| link.address == *address && !link.is_gone()) {
+            return Some((node, link.clone()));
+        }
+        if pinned.len() == PINNED_MAX {
+            pinned.remove(0).leave();
+        }
+        let link = self.link(node.id().clone(), address.clone())?;
+        pinned.push(link.clone());
+        Some((node, link))
+    }
+
+    /// Follows `source` until the channel is gone.
+    pub(crate) async fn run(self: Arc<Self>, mut source: Source) {
+        let mut seats: Vec<Seat> = Vec::new();
+        let mut unfit = Vec::new();
+        let mut rng = self.rng();
+        let mut second = interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut usage = Usage { calls: 0, since: Instant::now() };
+        self.reconcile(&source, &mut seats, &mut unfit);
+        self.publish(&source, &seats, &unfit, &mut rng);
+        loop {
+            tokio::select! {
+                biased;
+                () = source.changed() => {
+                    self.reconcile(&source, &mut seats, &mut unfit);
+                    self.publish(&source, &seats, &unfit, &mut rng);
+                }
+                () = self.dirty.notified() => self.publish(&source, &seats, &unfit, &mut rng),
+                now = second.tick() => {
+                    self.state().slate.tick(now);
+                    if usage.is_idle(&seats, self.idle_after, now) && !self.asleep.swap(true, Ordering::AcqRel) {
+                        tracing::debug!(service = %self.service, "no calls: connections are let go");
+                        seats.iter().for_each(|(_, link)| link.rest());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives each node a link, and takes leave of nodes that are no more.
+    fn reconcile(&self, source: &Source, seats: &mut Vec<Seat>, unfit: &mut Vec<String>) {
+        let Known::Nodes(nodes) = source.known() else {
+            // Not to be known, or not to be known any more, is no word that a node has left.
+            if matches!(source.known(), Known::Absent) {
+                seats.drain(..).for_each(|(_, link)| link.leave());
+            }
+            return;
+        };
+        unfit.clear();
+        let mut before: HashMap<NodeId, Seat> =
+            seats.drain(..).map(|seat| (seat.1.id.clone(), seat)).collect();
+        for node in nodes.iter() {
+            let address = match fitness(node) {
+                Ok(address) => address,
+                Err(reason) => {
+                    unfit.push(reason);
+                    continue;
+                }
+            };
+            let link = match before.remove(node.id()) {
+                Some((known, link)) if link.address == address => {
+                    if known != *node {
+                        link.wake();
+                    }
+                    Some(link)
+                }
+                Some((_, moved)) => {
+                    moved.leave();
+                    self.link(node.id().clone(), address)
+                }
+                None => self.link(node.id().clone(), address),
+            };
+            if let Some(link) = link {
+                seats.push((node.clone(), link));
+            }
+        }
+        before.into_values().for_each(|(_, link)| link.leave());
+    }
+
+    fn link(&self, id: NodeId, address: Address) -> Option<Arc<Link>> {
+        let link = Link::new(id, address, self.strategy.new_load(), self.dirty.clone())?;
+        let running = link.clone().run(self.connection.clone(), self.tasks.clone(), self.rng());
+        self.tasks.spawn("link", running);
+        Some(link)
+    }
+
+    /// Nodes in doubt are seated only when no other is ready.
+    fn publish(&self, source: &Source, seats: &[Seat], unfit: &[String], rng: &mut fastrand::Rng) {
+        let doubted: Vec<bool> = seats.iter().map(|(node, _)| source.doubts(node)).collect();
+        let sure_ready =
+            seats.iter().zip(&doubted).any(|((_, link), doubted)| !doubted && link.load.is_ready());
+        let mut members = Vec::with_capacity(seats.len());
+        for ((node, link), doubted) in seats.iter().zip(doubted) {
+            if doubted && link.error().is_some() {
+                source.refute(node);
+            }
+            if !doubted || !sure_ready {
+                members.push(Member { node: node.clone(), load: link.load.clone(), handle: link.clone() });
+            }
+        }
+        let previous = self.state();
+        let slate = Slate::new(&self.strategy, &self.filters, members, Some(&previous.slate), rng);
+        self.state.store(Arc::new(State { slate, known: source.known(), unfit: unfit.to_vec() }));
+        self.published.send_replace(());
+    }
+}
+
+/// How much a channel is used.
+struct Usage {
+    calls: u64,
+    since: Instant,
+}
+
+// === impl Usage ===
+
+impl Usage {
+    fn is_idle(&mut self, seats: &[Seat], idle_after: Duration, now: Instant) -> bool {
+        let calls: u64 = seats.iter().map(|(_, link)| link.load.calls()).sum();
+        let busy = seats.iter().any(|(_, link)| link.load.inflight() > 0);
+        if calls != self.calls || busy {
+            *self = Self { calls, since: now };
+        }
+        now.saturating_duration_since(self.since) >= idle_after
+    }
+}
+
+/// The node that an address alone amounts to.
+pub(crate) fn fixed_node(
+    service: &ServiceName,
+    address: &Address,
+    weight: Option<u16>,
+) -> callsign_core::Result<Arc<Node>> {
+    let address = address.to_string();
+    let node = Node::builder(service.as_str(), address.clone(), address);
+    let node = match weight {
+        Some(weight) => node.weight(weight),
+        None => node,
+    };
+    Ok(Arc::new(node.build()?))
+}
+
+/// The node's address, if this channel can call it.
+fn fitness(node: &Node) -> Result<Address, String> {
+    match node.metadata().get(keys::PROTOCOL) {
+        Some(protocol) if protocol != PROTOCOL => {
+            return Err(format!("{} speaks {protocol}, and this channel speaks {PROTOCOL}", node.id()));
+        }
+        _ => {}
+    }
+    node.dial_address().map_err(|error| format!("{}: {error}", node.id()))
+}

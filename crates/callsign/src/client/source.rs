@@ -1,0 +1,74 @@
+//! Where a channel's nodes come from.
+
+use std::sync::Arc;
+
+use callsign_core::{
+    Node, ServiceName,
+    directory::{Answer, Directory, Subscription},
+};
+
+/// A name followed in a directory, or nodes given once and for all.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Directory { directory: Directory, subscription: Subscription },
+    Fixed(Arc<[Arc<Node>]>),
+}
+
+/// What a source says of its nodes.
+#[derive(Debug, Clone)]
+pub(crate) enum Known {
+    Nodes(Arc<[Arc<Node>]>),
+    Absent,
+    Pending,
+    Failed(callsign_core::Error),
+}
+
+// === impl Source ===
+
+impl Source {
+    pub(crate) fn followed(directory: Directory, name: &ServiceName) -> Self {
+        let subscription = directory.subscribe(name);
+        Self::Directory { directory, subscription }
+    }
+
+    pub(crate) fn known(&self) -> Known {
+        match self {
+            Self::Fixed(nodes) => Known::Nodes(nodes.clone()),
+            Self::Directory { subscription, .. } => match subscription.answer() {
+                Answer::Known(view) => Known::Nodes(view.nodes().clone()),
+                Answer::Absent => Known::Absent,
+                Answer::Pending => Known::Pending,
+                Answer::Failed(error) => Known::Failed(error),
+            },
+        }
+    }
+
+    /// Whether the registry has cast doubt on a node, so that it is to be used last.
+    pub(crate) fn doubts(&self, node: &Node) -> bool {
+        match self {
+            Self::Fixed(_) => false,
+            Self::Directory { subscription, .. } => {
+                subscription.answer().view().is_some_and(|view| view.is_suspect(node))
+            }
+        }
+    }
+
+    /// A node in doubt could not be reached either.
+    pub(crate) fn refute(&self, node: &Node) {
+        if let Self::Directory { directory, .. } = self {
+            directory.refute(node.key());
+        }
+    }
+
+    /// Returns when [`known`](Self::known) says something new. Never, for fixed nodes or a closed directory.
+    pub(crate) async fn changed(&mut self) {
+        match self {
+            Self::Fixed(_) => std::future::pending().await,
+            Self::Directory { subscription, .. } => {
+                if subscription.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+}
