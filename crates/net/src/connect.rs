@@ -153,7 +153,7 @@ struct Seconds(Duration);
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_millis() {
-            millis if millis % 1000 == 0 => write!(f, "{} s", millis / 1000),
+            millis if millis.is_multiple_of(1000) => write!(f, "{} s", millis / 1000),
             millis => write!(f, "{millis} ms"),
         }
     }

@@ -96,7 +96,7 @@ where
         }
     };
     match made {
-        Some(Ok(answer)) => Ok(journey.arrive(&channel, options, time, grpc, answer, body)),
+        Some(Ok(answer)) => Ok(journey.arrive(&channel, options.report, time, grpc, answer, body)),
         Some(Err(failure)) => refuse(grpc, failure),
         None => refuse(grpc, journey.expire(channel.roster(), time.timeout)),
     }
@@ -290,7 +290,7 @@ impl Journey {
     fn arrive<B>(
         mut self,
         channel: &Channel,
-        options: CallOptions,
+        report: bool,
         time: Time,
         grpc: bool,
         answer: Answer,
@@ -314,7 +314,7 @@ impl Journey {
             });
             guard
         });
-        let report = options.report.then(|| self.report(channel.roster(), &berth, at));
+        let report = report.then(|| self.report(channel.roster(), &berth, at));
         let (mut parts, stream) = response.into_parts();
         let outcome = response::outcome_of_head(parts.status, &parts.headers);
         if let Some(report) = report {

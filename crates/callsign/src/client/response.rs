@@ -72,7 +72,7 @@ impl ResponseBody {
     fn end(&mut self, trailers: Option<&HeaderMap>) {
         self.stream = None;
         let Some(call) = self.call.take() else { return };
-        let said = trailers.and_then(|trailers| outcome_of_trailers(trailers));
+        let said = trailers.and_then(outcome_of_trailers);
         let outcome = match said.or(call.outcome) {
             Some(outcome) => outcome,
             // gRPC owes a status; anything else has said all in its head.

@@ -51,7 +51,7 @@ impl fmt::Display for Readable {
         match millis {
             0 => write!(f, "{} µs", self.0.as_micros()),
             _ if millis < 1000 => write!(f, "{millis} ms"),
-            _ if millis % 1000 == 0 => write!(f, "{} s", millis / 1000),
+            _ if millis.is_multiple_of(1000) => write!(f, "{} s", millis / 1000),
             _ => write!(f, "{:.1} s", self.0.as_secs_f64()),
         }
     }

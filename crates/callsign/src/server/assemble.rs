@@ -132,7 +132,7 @@ impl Builder {
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
         };
-        let handle = Handle::new(local_addr, Arc::new(node), health, calls.clone());
+        let handle = Handle::new(local_addr, Arc::new(node), health, calls.clone(), registry.is_some());
         let registering = registry.map(|registry| Registering {
             registrar: Registrar::new(registry),
             options: self.register,

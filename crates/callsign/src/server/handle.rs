@@ -39,6 +39,7 @@ struct Inner {
     node: Arc<Node>,
     health: Health,
     calls: Arc<Calls>,
+    registers: bool,
     phase: watch::Sender<Phase>,
     registration: watch::Sender<Option<watch::Receiver<RegistrationState>>>,
     shutdown: CancellationToken,
@@ -48,12 +49,19 @@ struct Inner {
 // === impl Handle ===
 
 impl Handle {
-    pub(crate) fn new(local_addr: SocketAddr, node: Arc<Node>, health: Health, calls: Arc<Calls>) -> Self {
+    pub(crate) fn new(
+        local_addr: SocketAddr,
+        node: Arc<Node>,
+        health: Health,
+        calls: Arc<Calls>,
+        registers: bool,
+    ) -> Self {
         Self(Arc::new(Inner {
             local_addr,
             node,
             health,
             calls,
+            registers,
             phase: watch::Sender::new(Phase::Bound),
             registration: watch::Sender::new(None),
             shutdown: CancellationToken::new(),
@@ -101,13 +109,21 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`Closed`](ErrorKind::Closed) when it leaves instead.
+    /// [`Closed`](ErrorKind::Closed) when it leaves instead; [`Unsupported`](ErrorKind::Unsupported) when it registers nowhere.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub async fn registered(&self) -> Result<()> {
-        let left = || Error::new(ErrorKind::Closed, "wait for the registration", "the server left first");
+        let operation = "wait for the registration";
+        if !self.0.registers {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                operation,
+                "the server was built to register nowhere",
+            ));
+        }
+        let left = || Error::new(ErrorKind::Closed, operation, "the server left first");
         let mut registrations = self.0.registration.subscribe();
         let mut phases = self.phases();
         let registered = async {

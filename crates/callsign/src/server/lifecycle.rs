@@ -60,6 +60,9 @@ pub(crate) struct Registering {
     pub(crate) on_failure: OnRegisterFailure,
 }
 
+/// Says that the server is over, however it came to that.
+struct Ended(Handle);
+
 /// What is left of a server that was told to leave.
 struct Leaving {
     handle: Handle,
@@ -78,6 +81,7 @@ impl Lifecycle {
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let Self { handle, registering, ready, drain, calls, acceptor, tasks } = self;
         // Whoever drops this future has ended the server, connections and all.
+        let ended = Ended(handle.clone());
         let stop = tasks.stopped().drop_guard();
         let leaving = Leaving {
             handle: handle.clone(),
@@ -102,13 +106,14 @@ impl Lifecycle {
         let cut = tokio::select! {
             biased;
             () = stopped.cancelled() => calls.inflight(),
-            cut = leaving.run(registration) => cut,
+            // Clients can only have heard of a server that did not fail to start.
+            cut = leaving.run(registration, lived.is_ok()) => cut,
         };
         drop(stop);
         if timeout(CUT_GRACE, tasks.close()).await.is_err() {
             tracing::warn!(tasks = tasks.len(), "handlers are still running that do not yield");
         }
-        handle.enter(Phase::Stopped);
+        drop(ended);
         tracing::info!(cut, "stopped");
         lived?;
         if cut == 0 { Ok(()) } else { Err(lost(cut, stopped.is_cancelled())) }
@@ -158,11 +163,19 @@ impl Registering {
     }
 }
 
+// === impl Ended ===
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Stopped);
+    }
+}
+
 // === impl Leaving ===
 
 impl Leaving {
     /// Leaves in order; says how many calls were cut.
-    async fn run(self, registration: Option<Registration>) -> usize {
+    async fn run(self, registration: Option<Registration>, known: bool) -> usize {
         let deadline = Instant::now() + self.config.deadline();
         tracing::info!(calls = self.calls.inflight(), deadline = ?self.config.deadline(), "draining");
         self.handle.enter(Phase::Draining);
@@ -170,7 +183,9 @@ impl Leaving {
         self.handle.health().publish(false).await;
         if let Some(registration) = registration {
             deregister(registration, self.config.deregister()).await;
-            self.propagated().await;
+            if known {
+                self.propagated().await;
+            }
         }
 
         tracing::info!(calls = self.calls.inflight(), "accepting no more, finishing what is in flight");

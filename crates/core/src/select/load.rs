@@ -190,7 +190,6 @@ impl Load {
     }
 
     /// A place in the in-flight count, for a call that goes to this node without a pick.
-    #[must_use]
     pub fn ticket(&self) -> Ticket {
         Ticket(self.0.hot.clone())
     }

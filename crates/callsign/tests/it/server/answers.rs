@@ -179,6 +179,14 @@ async fn the_callers_deadline_drops_the_handler_and_is_answered() {
 }
 
 #[tokio::test]
+async fn the_longest_deadline_there_is_does_no_harm() {
+    let running = run(&MemoryRegistry::new(), |builder| builder).await;
+    let mut request = tonic::Request::new(hello("World"));
+    request.metadata_mut().insert("grpc-timeout", "99999999H".parse().unwrap());
+    assert!(running.client().await.hello(request).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_panic_is_an_internal_error_of_that_call_only() {
     let running = run(&MemoryRegistry::new(), |builder| builder).await;
     let mut client = running.client().await;

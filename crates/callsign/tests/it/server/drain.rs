@@ -241,6 +241,7 @@ async fn dropping_the_future_that_runs_it_ends_it() {
     soon("the registration", running.handle.registered()).await.unwrap();
     let call = slow_call(&running).await;
     running.ended.abort();
+    until(&running, Phase::Stopped).await;
     assert!(soon("the call ends", call).await.unwrap().is_err());
     soon("the handler is dropped", running.greeter.dropped.notified()).await;
     soon("the port is closed", async {

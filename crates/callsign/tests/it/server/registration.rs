@@ -128,6 +128,7 @@ async fn unregistered_it_serves_and_is_in_no_registry() {
     let running = run(&registry, callsign::server::Builder::unregistered).await;
     assert!(running.client().await.hello(hello("World")).await.is_ok());
     assert_eq!(registered(&registry).await, 0);
+    assert_eq!(running.handle.registered().await.unwrap_err().kind(), ErrorKind::Unsupported);
     running.handle.shutdown();
     running.end().await.unwrap();
 }
