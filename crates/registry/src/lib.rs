@@ -1,5 +1,14 @@
 //! Registry backends for Callsign, one feature-gated module each.
+//!
+//! | Feature | Registry | Where entries are |
+//! |---|---|---|
+//! | (always) | `memory:` | in this process |
+//! | `local` (default) | `local:` | one file a node in a folder of this user |
+//!
+//! [`open`] leads from such a name to the registry.
 
+#[cfg(feature = "local")]
+pub mod local;
 mod open;
 mod url;
 

@@ -8,6 +8,8 @@ use callsign_core::{
     registry::Registry,
 };
 
+#[cfg(feature = "local")]
+use crate::local::{LocalConfig, LocalRegistry};
 use crate::url::{RegistryUrl, malformed};
 
 const OP: &str = "open registry";
@@ -41,6 +43,8 @@ const KNOWN: [&str; 9] =
 pub fn open(url: &RegistryUrl) -> Result<Arc<dyn Registry>> {
     match url.scheme() {
         "memory" => memory(url),
+        #[cfg(feature = "local")]
+        "local" => local(url),
         name if AVAILABLE.contains(&name) => Err(Error::new(
             ErrorKind::Unsupported,
             OP,
@@ -66,6 +70,17 @@ fn memory(url: &RegistryUrl) -> Result<Arc<dyn Registry>> {
             "the memory registry is nowhere but in this process; write `memory:`",
         ))
     }
+}
+
+#[cfg(feature = "local")]
+fn local(url: &RegistryUrl) -> Result<Arc<dyn Registry>> {
+    if !url.authority().is_empty() {
+        let path = format!("local:///{}{}", url.authority(), url.path());
+        let problem = format!("the local registry has no host; for a folder write three slashes: `{path}`");
+        return Err(malformed(&url.to_string(), &problem));
+    }
+    let config = if url.path().is_empty() { LocalConfig::from_env() } else { LocalConfig::new(url.path()) };
+    Ok(Arc::new(LocalRegistry::open(config)?))
 }
 
 fn unknown(name: &str) -> Error {
@@ -98,6 +113,20 @@ mod tests {
         assert_eq!(unavailable.kind(), ErrorKind::Unsupported);
         assert!(unavailable.to_string().contains("not available"), "{unavailable}");
 
+        let malformed = refused("local://run/shop");
+        assert_eq!(malformed.kind(), ErrorKind::InvalidInput);
+        assert!(malformed.to_string().contains("`local:///run/shop`"), "{malformed}");
         assert!(refused("memory://here").to_string().contains("write `memory:`"));
+    }
+
+    #[cfg(feature = "local")]
+    #[test]
+    fn a_path_names_the_folder() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("call sign");
+        let url = format!("local://{}", folder.display().to_string().replace(' ', "%20"));
+        let registry = open(&url.parse().unwrap()).unwrap();
+        assert_eq!(registry.to_string(), format!("local:{}", folder.display()));
+        assert!(folder.is_dir());
     }
 }
