@@ -10,8 +10,6 @@ mod metadata;
 mod name;
 mod node;
 mod service;
-#[cfg(test)]
-mod tests;
 pub mod wire;
 
 pub use self::address::Address;

@@ -1,0 +1,5 @@
+//! Generates the demo's `greeter` service.
+
+fn main() -> Result<(), callsign_build::Error> {
+    callsign_build::compile(&["proto/greeter.proto"], &["proto"])
+}

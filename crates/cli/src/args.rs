@@ -1,0 +1,71 @@
+//! The command line: what can be written, and the help that explains it.
+
+mod rewrite;
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub(crate) use self::rewrite::fields_to_flags;
+use crate::{
+    commands::{call, completions, demo, describe, ls, man, register, watch},
+    config::Flags,
+    exit,
+};
+
+/// See, call and watch services by name.
+#[derive(Debug, Parser)]
+#[command(
+    name = "callsign",
+    bin_name = "callsign",
+    version,
+    about = "See, call and watch services by name.",
+    after_help = exit::TABLE,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(demo::Args),
+    Ls(ls::Args),
+    Describe(describe::Args),
+    Watch(watch::Args),
+    Call(call::Args),
+    Register(register::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+    #[command(hide = true)]
+    DemoNode(demo::node::Args),
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    ///
+    /// clap's, which also stands for `--help` and `--version`.
+    pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let command = Self::command();
+        Self::try_parse_from(fields_to_flags(&command, args.into_iter().collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

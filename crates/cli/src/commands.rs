@@ -1,0 +1,11 @@
+//! One module a command.
+
+pub(crate) mod call;
+pub(crate) mod completions;
+pub(crate) mod demo;
+pub(crate) mod describe;
+pub(crate) mod ls;
+pub(crate) mod man;
+pub(crate) mod register;
+mod view;
+pub(crate) mod watch;

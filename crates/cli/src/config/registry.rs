@@ -1,0 +1,96 @@
+//! From settings to an open registry.
+
+use std::sync::Arc;
+
+use callsign::{
+    core::Registry,
+    registry::{RegistryUrl, open},
+};
+
+use super::{Setting, Settings, Source};
+use crate::error::{CliError, Result};
+
+/// Registries that are nowhere but here: an address that was meant for another one does not concern them.
+const WITHOUT_ADDRESS: [&str; 2] = ["local", "memory"];
+
+/// Opens the registry that the settings name.
+///
+/// # Errors
+///
+/// Two settings that contradict each other, or what the registry's own opening says; with the place of the setting.
+pub(crate) fn open_registry(settings: &Settings) -> Result<Arc<dyn Registry>> {
+    let url = url(&settings.registry, settings.registry_address.as_ref())?;
+    open(&url).map_err(|error| settings.registry.blame(error.into()))
+}
+
+/// Puts the registry and its address together. An address from a weaker place than a registry that is whole by itself is
+/// meant for another one.
+fn url(registry: &Setting<String>, address: Option<&Setting<String>>) -> Result<RegistryUrl> {
+    let read = |text: &str| text.parse::<RegistryUrl>().map_err(|error| registry.blame(error.into()));
+    let url = read(&registry.value)?;
+    let Some(address) = address else { return Ok(url) };
+    let whole = !url.authority().is_empty() || !url.path().is_empty();
+    let stronger = registry.source.rank() < address.source.rank();
+    if stronger && (whole || WITHOUT_ADDRESS.contains(&url.scheme())) {
+        return Ok(url);
+    }
+    if whole {
+        let error = CliError::usage(format!(
+            "the registry's address is given twice: {} and {}",
+            registry.value, address.value
+        ));
+        return Err(address.blame(registry.blame(error)));
+    }
+    read(&format!("{}://{}", url.scheme(), address.value)).map_err(|error| address.blame(error))
+}
+
+// === impl Source ===
+
+impl Source {
+    /// Smaller wins.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Flag(_) => 0,
+            Self::Env(name) if name.starts_with("CALLSIGN_") => 1,
+            Self::Env(_) => 2,
+            Self::File(_) => 3,
+            Self::BuiltIn => 4,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::Paint;
+
+    const FLAG: Source = Source::Flag("--registry");
+    const OURS: Source = Source::Env("CALLSIGN_REGISTRY_ADDRESS");
+    const THEIRS: Source = Source::Env("MICRO_REGISTRY_ADDRESS");
+
+    fn together(registry: (&str, Source), address: (&str, Source)) -> Result<String, String> {
+        let set = |(value, source): (&str, Source)| Setting { value: value.to_owned(), source };
+        url(&set(registry), Some(&set(address)))
+            .map(|url| url.to_string())
+            .map_err(|error| error.render(Paint::OFF))
+    }
+
+    #[test]
+    fn a_kind_and_an_address_make_a_registry() {
+        assert_eq!(together(("etcd", FLAG), ("10.0.0.5:2379", THEIRS)).unwrap(), "etcd://10.0.0.5:2379");
+        assert_eq!(together(("local", OURS), ("/run/shop", OURS)).unwrap(), "local:///run/shop");
+    }
+
+    #[test]
+    fn an_address_meant_for_another_registry_is_left_alone() {
+        assert_eq!(together(("etcd://a:1", FLAG), ("b:2", THEIRS)).unwrap(), "etcd://a:1");
+        assert_eq!(together(("local", FLAG), ("10.0.0.5:2379", THEIRS)).unwrap(), "local:");
+    }
+
+    #[test]
+    fn two_addresses_are_a_contradiction() {
+        let error = together(("etcd://a:1", THEIRS), ("b:2", OURS)).unwrap_err();
+        assert!(error.contains("given twice: etcd://a:1 and b:2"), "{error}");
+        assert!(error.contains("CALLSIGN_REGISTRY_ADDRESS"), "{error}");
+    }
+}

@@ -1,0 +1,9 @@
+//! The real binary, in a world of its own: what it prints, where, and how it ends.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may say so")]
+
+mod harness;
+mod ls;
+mod register;
+mod shell;
+mod watch;
