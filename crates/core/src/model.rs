@@ -10,6 +10,8 @@ mod metadata;
 mod name;
 mod node;
 mod service;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 pub use self::address::Address;

@@ -92,8 +92,12 @@ impl View {
     /// Whether `node` is one of the [`suspects`](Self::suspects).
     #[must_use]
     pub fn is_suspect(&self, node: &Node) -> bool {
-        !self.suspects.is_empty()
-            && self.suspects().any(|suspect| suspect.id() == node.id() && suspect.domain() == node.domain())
+        if self.suspects.is_empty() {
+            return false;
+        }
+        let wanted = (node.id(), node.domain());
+        let at = self.nodes.binary_search_by(|held| (held.id(), held.domain()).cmp(&wanted));
+        at.is_ok_and(|at| self.suspects.binary_search(&at).is_ok())
     }
 
     /// The state of the registry that this shows.

@@ -20,7 +20,8 @@ pub struct DirectoryConfig {
     /// Changes of one name that come within this long of its last publication are published together. A deregistration
     /// or a drain never waits.
     pub merge: Duration,
-    /// When, counted from the moment of doubt, the registry is read again about nodes that it suddenly shows no more.
+    /// When, counted from the moment of doubt, the registry is read again about nodes that it suddenly shows no more; or
+    /// up to a fifth later, so that not all clients ask at once.
     pub rereads: [Duration; 2],
     /// How long a node in doubt is kept when the registry gives no clear word about it.
     pub grace: Duration,

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     future::pending,
     sync::Arc,
+    time::Duration,
 };
 
 use fastrand::Rng;
@@ -29,6 +30,9 @@ use crate::{
 /// Most readings under way at once: a start with many cold names is not to knock the registry over.
 const READINGS_MAX: usize = 32;
 
+/// Shortest time between two looks for names that nobody asks for.
+const SWEEP_MIN: Duration = Duration::from_millis(1);
+
 /// Owns the machine, the watch and the readings. Dropping it ends all of them and tells the readers.
 #[derive(Debug)]
 pub(super) struct Driver {
@@ -42,6 +46,7 @@ pub(super) struct Driver {
     readings: JoinSet<Result<Listing>>,
     /// What each reading under way is for.
     under_way: HashMap<Id, (ServiceName, u64)>,
+    /// Readings of attached names that wait for one of those under way to end.
     waiting: VecDeque<(ServiceName, u64)>,
     sweep_at: Option<Instant>,
 }
@@ -104,9 +109,12 @@ impl Driver {
         }
         let gone: Vec<_> =
             self.machine.followed().filter(|name| !table.contains_key(*name)).cloned().collect();
-        for name in gone {
-            self.machine.forget(&name);
-            self.attached.remove(&name);
+        if !gone.is_empty() {
+            for name in gone {
+                self.machine.forget(&name);
+                self.attached.remove(&name);
+            }
+            self.waiting.retain(|(name, _)| self.attached.contains_key(name));
         }
         for (name, slot) in &*table {
             if self.attached.get(name).is_some_and(|attached| Arc::ptr_eq(attached, slot)) {
@@ -138,9 +146,7 @@ impl Driver {
         while self.readings.len() < READINGS_MAX
             && let Some((name, ticket)) = self.waiting.pop_front()
         {
-            if self.attached.contains_key(&name) {
-                self.begin_reading(name, ticket);
-            }
+            self.begin_reading(name, ticket);
         }
     }
 
@@ -180,12 +186,15 @@ impl Driver {
     }
 
     fn next_sweep(&self, now: Instant) -> Option<Instant> {
-        after(now, (self.config.evict_after / SWEEPS).max(std::time::Duration::from_millis(1)))
+        after(now, (self.config.evict_after / SWEEPS).max(SWEEP_MIN))
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(registry = %self.registry, "following the registry failed in an unforeseen way");
+        }
         self.slots.close();
     }
 }

@@ -1,6 +1,6 @@
 //! One name: what is answered for it, when that is published, and when the registry is read about it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use tokio::time::Instant;
@@ -248,7 +248,7 @@ impl Entry {
         };
         if self.reading == Reading::Idle {
             let due = match cx.config.rereads.get(answered) {
-                Some(wait) => after(since, *wait).map(|due| due.max(cx.now)),
+                Some(wait) => after(since, spread(*wait, cx.rng)).map(|due| due.max(cx.now)),
                 None => after(cx.now, self.backoff.next(cx.rng)),
             };
             self.reading = due.map_or(Reading::Idle, Reading::Due);
@@ -292,4 +292,9 @@ fn hasten(change: Change, was_empty: bool) -> Change {
         Change::Merge if was_empty => Change::AtOnce,
         Change::None | Change::Merge | Change::AtOnce => change,
     }
+}
+
+/// `wait` or up to a fifth more: many clients have the same doubt at the same moment, and are not to ask all at once.
+fn spread(wait: Duration, rng: &mut Rng) -> Duration {
+    wait.checked_add((wait / 5).mul_f64(rng.f64())).unwrap_or(Duration::MAX)
 }

@@ -17,7 +17,7 @@
 //! - the registry said that it expired: reading again can only say the same, so it stays for the whole grace;
 //! - the grace ends, a deregistration comes, or a caller [refutes](Members::refute) it: gone.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
@@ -49,6 +49,10 @@ pub(super) struct Members {
     whole: bool,
     suspects: usize,
     suspects_max: usize,
+    /// The suspects by when and why they became such, counted.
+    doubts: BTreeMap<(Instant, Cause), usize>,
+    /// How many pictures have been taken in.
+    pictures: u32,
 }
 
 /// A node within one name: the same id may be there in two domains when all of them are followed.
@@ -95,7 +99,10 @@ pub(super) enum Change {
 struct Held {
     node: Arc<Node>,
     revision: Revision,
-    suspicion: Option<Suspicion>,
+    /// Boxed, since nearly no node has one.
+    suspicion: Option<Box<Suspicion>>,
+    /// The last picture that showed it.
+    picture: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -105,7 +112,7 @@ struct Suspicion {
     confirmations: u8,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Cause {
     /// It was not in a picture, or went without a word why.
     Missing,
@@ -127,6 +134,8 @@ impl Members {
             whole: false,
             suspects: 0,
             suspects_max: 0,
+            doubts: BTreeMap::new(),
+            pictures: 0,
         }
     }
 
@@ -198,38 +207,38 @@ impl Members {
         }
     }
 
-    /// Brings everything in step with a whole picture. An outdated one changes nothing.
+    /// Brings everything in step with a whole picture, which must not be older than the [floor](Self::floor).
     pub(super) fn reconcile(&mut self, picture: Picture, now: Instant, sudden: Duration) -> Change {
         let Picture { nodes, at, source } = picture;
-        if at < self.floor {
-            return Change::None;
-        }
+        debug_assert!(at >= self.floor);
         let firm = self.firm();
         let mut change = Change::None;
-        let mut listed = BTreeSet::new();
+        self.pictures = self.pictures.wrapping_add(1);
+        let picture = self.pictures;
         for node in nodes {
             let key = Key::of(&node);
             if self.gone.get(&key).is_none_or(|gone| *gone <= at) {
-                change = change.max(self.put(key.clone(), node, at));
+                change = change.max(self.put(key, node, at));
+            } else if let Some(held) = self.held.get_mut(&key) {
+                held.picture = picture;
             }
-            listed.insert(key);
         }
         let unlisted =
-            self.held.iter_mut().filter(|(key, held)| held.revision <= at && !listed.contains(*key));
-        let (mut lost, mut refuted) = (Vec::new(), Vec::new());
+            self.held.iter_mut().filter(|(_, held)| held.revision <= at && held.picture != picture);
+        let (mut lost, mut settled) = (Vec::new(), Vec::new());
         for (key, held) in unlisted {
             match &mut held.suspicion {
                 None => lost.push(key.clone()),
                 Some(suspicion) if suspicion.cause == Cause::Missing && source == Source::Confirming => {
                     suspicion.confirmations += 1;
                     if suspicion.confirmations >= CONFIRMATIONS {
-                        refuted.push(key.clone());
+                        settled.push(key.clone());
                     }
                 }
                 Some(_) => {}
             }
         }
-        change = change.max(self.take_all(&refuted));
+        change = change.max(self.take_all(&settled));
         change =
             change.max(self.lose(lost, firm, Cause::Missing, source == Source::AfterOutage, now, sudden));
         self.floor = at;
@@ -252,8 +261,13 @@ impl Members {
 
     /// Takes out the suspects whose grace is over.
     pub(super) fn end_grace(&mut self, now: Instant, grace: Duration) -> Change {
-        let over =
-            |held: &Held| held.suspicion.and_then(|s| after(s.since, grace)).is_some_and(|end| end <= now);
+        if self.grace_ends(grace).is_none_or(|end| end > now) {
+            return Change::None;
+        }
+        let over = |held: &Held| {
+            let suspicion = held.suspicion.as_ref();
+            suspicion.and_then(|suspicion| after(suspicion.since, grace)).is_some_and(|end| end <= now)
+        };
         let keys: Vec<_> =
             self.held.iter().filter(|(_, held)| over(held)).map(|(key, _)| key.clone()).collect();
         self.take_all(&keys)
@@ -261,23 +275,27 @@ impl Members {
 
     /// When the next suspect's grace is over.
     pub(super) fn grace_ends(&self, grace: Duration) -> Option<Instant> {
-        let since = self.suspicions().map(|suspicion| suspicion.since).min()?;
-        after(since, grace)
+        let ((since, _), _) = self.doubts.first_key_value()?;
+        after(*since, grace)
     }
 
     /// Since when there has been a suspect that reading again can settle; of several, the latest.
     pub(super) fn doubted_since(&self) -> Option<Instant> {
-        let missing = self.suspicions().filter(|suspicion| suspicion.cause == Cause::Missing);
-        missing.map(|suspicion| suspicion.since).max()
+        let missing = self.doubts.keys().rev().find(|(_, cause)| *cause == Cause::Missing);
+        missing.map(|(since, _)| *since)
     }
 
     /// The registry is back: suspects get their whole time again, since they could not report while it was away.
     pub(super) fn restart_doubts(&mut self, now: Instant) {
-        if self.suspects > 0 {
-            for suspicion in self.held.values_mut().filter_map(|held| held.suspicion.as_mut()) {
-                suspicion.since = now;
-                suspicion.confirmations = 0;
-            }
+        if self.suspects == 0 {
+            return;
+        }
+        for suspicion in self.held.values_mut().filter_map(|held| held.suspicion.as_deref_mut()) {
+            suspicion.since = now;
+            suspicion.confirmations = 0;
+        }
+        for ((_, cause), count) in std::mem::take(&mut self.doubts) {
+            *self.doubts.entry((now, cause)).or_default() += count;
         }
     }
 
@@ -298,21 +316,29 @@ impl Members {
             self.recent.retain(|(_, recent, _)| *recent != key);
         }
         let Some(held) = self.held.get_mut(&key) else {
-            self.held.insert(key, Held { node, revision: at, suspicion: None });
+            let picture = self.pictures;
+            self.held.insert(key, Held { node, revision: at, suspicion: None, picture });
             return Change::Merge;
         };
+        held.picture = self.pictures;
         if held.revision > at {
             return Change::None;
         }
         held.revision = at;
-        let cleared = held.suspicion.take().is_some();
-        self.suspects -= usize::from(cleared);
-        if Arc::ptr_eq(&held.node, &node) || *held.node == *node {
-            return if cleared { Change::Merge } else { Change::None };
+        let before = std::mem::replace(&mut held.node, node);
+        let is_same = Arc::ptr_eq(&held.node, &before) || *held.node == *before;
+        let drains = held.node.weight() == Some(0) && before.weight() != Some(0);
+        if is_same {
+            // Whoever has the earlier one may go on comparing pointers.
+            held.node = before;
         }
-        let drains = node.weight() == Some(0) && held.node.weight() != Some(0);
-        held.node = node;
-        if drains { Change::AtOnce } else { Change::Merge }
+        let cleared = held.suspicion.take();
+        self.acquit(cleared.as_deref());
+        match (drains, is_same && cleared.is_none()) {
+            (true, _) => Change::AtOnce,
+            (false, true) => Change::None,
+            (false, false) => Change::Merge,
+        }
     }
 
     /// Nodes went, of so many `firm` ones, without having been deregistered: believed when they are few, else held as
@@ -349,17 +375,14 @@ impl Members {
         if self.suspects == 0 {
             self.suspects_max = before;
         }
-        let suspicion = Suspicion { since: now, cause, confirmations: 0 };
         for key in lost {
-            if let Some(held) = self.held.get_mut(&key) {
-                held.suspicion = Some(suspicion);
-                self.suspects += 1;
+            if let Some(held) = self.held.remove(&key) {
+                self.suspect(key, held, cause, now);
             }
         }
         if is_sudden {
             for (_, key, held) in std::mem::take(&mut self.recent) {
-                self.held.insert(key, Held { suspicion: Some(suspicion), ..held });
-                self.suspects += 1;
+                self.suspect(key, held, cause, now);
             }
         }
         self.bound_suspects();
@@ -369,7 +392,8 @@ impl Members {
     /// Lets the oldest suspects go when there are more than the name had nodes when the first was doubted.
     fn bound_suspects(&mut self) {
         while self.suspects > self.suspects_max.max(1) {
-            let suspects = self.held.iter().filter_map(|(key, held)| Some((held.suspicion?.since, key)));
+            let suspects =
+                self.held.iter().filter_map(|(key, held)| Some((held.suspicion.as_ref()?.since, key)));
             let Some((_, oldest)) = suspects.min() else { return };
             let oldest = oldest.clone();
             self.take(&oldest);
@@ -392,7 +416,7 @@ impl Members {
 
     fn take(&mut self, key: &Key) -> Option<Held> {
         let held = self.held.remove(key)?;
-        self.suspects -= usize::from(held.suspicion.is_some());
+        self.acquit(held.suspicion.as_deref());
         Some(held)
     }
 
@@ -403,9 +427,24 @@ impl Members {
         if keys.is_empty() { Change::None } else { Change::Merge }
     }
 
-    fn suspicions(&self) -> impl Iterator<Item = &Suspicion> {
-        let held = if self.suspects == 0 { None } else { Some(self.held.values()) };
-        held.into_iter().flatten().filter_map(|held| held.suspicion.as_ref())
+    /// Holds a node that was a firm one as a suspect.
+    fn suspect(&mut self, key: Key, held: Held, cause: Cause, now: Instant) {
+        let suspicion = Some(Box::new(Suspicion { since: now, cause, confirmations: 0 }));
+        self.held.insert(key, Held { suspicion, ..held });
+        self.suspects += 1;
+        *self.doubts.entry((now, cause)).or_default() += 1;
+    }
+
+    /// Counts a suspect less.
+    fn acquit(&mut self, suspicion: Option<&Suspicion>) {
+        let Some(Suspicion { since, cause, confirmations: _ }) = suspicion else { return };
+        self.suspects -= 1;
+        if let Some(count) = self.doubts.get_mut(&(*since, *cause)) {
+            *count -= 1;
+            if *count == 0 {
+                self.doubts.remove(&(*since, *cause));
+            }
+        }
     }
 }
 

@@ -192,7 +192,7 @@ async fn a_registry_wiped_for_good_is_believed_after_5_seconds() {
     registry.memory.wipe();
     let wiped = Instant::now();
     until(&mut greeter, |answer| count(answer) == Some(0)).await;
-    assert_eq!(wiped.elapsed().as_secs(), 5);
+    assert!((secs(5)..=secs(7)).contains(&wiped.elapsed()), "{:?}", wiped.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -249,6 +249,7 @@ async fn a_name_that_nobody_asks_for_is_let_go_and_read_again_when_somebody_does
     }
     assert!(!directory.answer(&asked).is_pending());
     assert!(!directory.answer(&kept).is_pending());
+    assert_eq!(registry.gets(), 3, "each was read once");
     assert!(directory.answer(&left).is_pending(), "it was let go");
     sleep(secs(1)).await;
     assert!(!directory.answer(&left).is_pending());
@@ -368,4 +369,84 @@ async fn a_resolve_that_is_given_up_leaves_the_name_unsubscribed_and_its_reading
     registry.gate.add_permits(1);
     assert!(matches!(directory.resolve(&greeter()).await, Answer::Absent));
     assert_eq!(registry.gets(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_a_registry_goes_through_the_views_end_up_equal_to_it() {
+    for seed in 0..100 {
+        let registry = Scripted::new(FREE);
+        let directory =
+            Directory::with_rng(registry.clone(), DirectoryConfig::default(), fastrand::Rng::with_seed(seed));
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut leases: HashMap<String, Box<dyn Lease>> = HashMap::new();
+        let names: Vec<_> = (0..4).map(|n| name(&format!("s{n}"))).collect();
+        let held = directory.subscribe(&names[0]);
+        for _ in 0..150 {
+            let (service, id) = (format!("s{}", rng.u8(..4)), format!("n{}", rng.u8(..8)));
+            match rng.u8(..20) {
+                0..8 => {
+                    let ttl = if rng.bool() { Duration::ZERO } else { secs(rng.u64(1..20)) };
+                    let options = RegisterOptions::default().with_ttl(ttl);
+                    if let Ok(lease) = registry.register(&node_of(&service, &id), &options).await {
+                        leases.insert(format!("{service}/{id}"), lease);
+                    }
+                }
+                8..12 => {
+                    let _ = registry.deregister(&node_of(&service, &id).key()).await;
+                }
+                12 => registry.memory.set_away(true),
+                13..15 => registry.memory.set_away(false),
+                15 => registry.memory.wipe(),
+                16 => drop(timeout(millis(5), directory.resolve(&name(&service))).await),
+                17 => drop(directory.answer(&name(&service))),
+                _ => sleep(millis(rng.u64(..3000))).await,
+            }
+        }
+        registry.memory.set_away(false);
+        sleep(secs(1000)).await;
+        for name in &names {
+            let has = registry.memory.get(name, &Default::default()).await.unwrap().nodes;
+            let shown = directory.resolve(name).await;
+            let shown = shown.view().map_or_else(Vec::new, |view| view.nodes().to_vec());
+            assert_eq!(shown, has, "seed {seed}, {name}");
+        }
+        drop(held);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_on_many_threads_and_churn_do_not_get_in_each_other_s_way() {
+    let registry = Scripted::new(FREE);
+    let directory = with_config(&registry, DirectoryConfig::default().with_capacity(6));
+    let mut readers = tokio::task::JoinSet::new();
+    for reader in 0..4 {
+        let directory = directory.clone();
+        readers.spawn(async move {
+            let mut rng = fastrand::Rng::with_seed(reader);
+            for _ in 0..2000 {
+                let name = name(&format!("s{}", rng.u8(..12)));
+                match rng.u8(..4) {
+                    0 => drop(directory.answer(&name)),
+                    1 => drop(directory.subscribe(&name)),
+                    2 => drop(directory.resolve(&name).await),
+                    _ => {
+                        let mut subscription = directory.subscribe(&name);
+                        drop(timeout(Duration::ZERO, subscription.changed()).await);
+                    }
+                }
+            }
+        });
+    }
+    let mut leases = Vec::new();
+    for round in 0..200 {
+        leases.push(register(&registry, &format!("s{}", round % 12), &format!("n{round}")).await);
+        tokio::task::yield_now().await;
+    }
+    readers.join_all().await;
+    for n in 0..12 {
+        let mut subscription = directory.subscribe(&name(&format!("s{n}")));
+        let has = 200 / 12 + usize::from(n < 200 % 12);
+        until(&mut subscription, |answer| count(answer) == Some(has)).await;
+        assert!(directory.0.slots.table().len() <= 6);
+    }
 }

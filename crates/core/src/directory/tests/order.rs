@@ -222,4 +222,10 @@ fn the_names_that_exist_are_known_without_being_asked_for() {
     assert_eq!(names(&rig), ["cart", "greeter", "stock"]);
     rig.snapshot(&[node_of("greeter", "a")], 5);
     assert_eq!(names(&rig), ["greeter"]);
+    rig.ask();
+    rig.answer_read(listing(&["a"], 5));
+    rig.remove("a", Removal::Deregistered, 6);
+    assert!(names(&rig).is_empty(), "its last node went");
+    rig.upsert("a", 7);
+    assert_eq!(names(&rig), ["greeter"]);
 }
