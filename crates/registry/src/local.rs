@@ -47,6 +47,8 @@ mod name;
 mod scan;
 mod scanner;
 mod table;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::{

@@ -107,6 +107,12 @@ impl Holding {
         ));
     }
 
+    /// Closes the file and does nothing else, as the kernel does when the process dies.
+    #[cfg(test)]
+    pub(super) fn abandon(&self) {
+        *self.placed() = None;
+    }
+
     fn lose(&self, error: Error) {
         tracing::debug!(node = %self.key, error = %error, "entry lost");
         self.lost.send_replace(Some(error));
@@ -150,18 +156,16 @@ impl Holdings {
 
     /// Takes from an older lease of this handle what it has under `name`.
     pub(super) fn hand_over(&self, name: &str) -> Option<Placed> {
-        let older = self.held().get(name).and_then(Weak::upgrade)?;
-        older.hand_over()
+        self.find(name)?.hand_over()
     }
 
     /// Has the owner of each of these names see to its file.
     pub(super) fn check<'a>(&self, dir: &Dir<'_>, names: impl Iterator<Item = &'a str>) {
-        for name in names {
-            let holding = self.held().get(name).and_then(Weak::upgrade);
-            if let Some(holding) = holding {
-                holding.check(dir);
-            }
-        }
+        names.filter_map(|name| self.find(name)).for_each(|holding| holding.check(dir));
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<Arc<Holding>> {
+        self.held().get(name).and_then(Weak::upgrade)
     }
 
     /// Has every owner see to its file.

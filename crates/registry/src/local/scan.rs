@@ -47,8 +47,10 @@ pub(super) struct Scan {
     folder: Arc<Folder>,
     holdings: Arc<Holdings>,
     queue: Option<Queue>,
-    /// Which folder the queue follows.
+    /// Which folder the queue follows, or was looked through last.
     armed: Option<(u64, u64)>,
+    /// When it was last found to be another than before.
+    replaced: Option<Instant>,
     table: Table,
     decoder: wire::Decoder,
     doubts: HashMap<String, Doubt>,
@@ -86,6 +88,7 @@ impl Scan {
             holdings,
             queue,
             armed: None,
+            replaced: None,
             table: Table::default(),
             decoder: wire::Decoder::default(),
             doubts: HashMap::new(),
@@ -142,7 +145,7 @@ impl Scan {
 
     fn try_sync(&mut self, now: Instant) -> Result<()> {
         let folder = self.folder.clone();
-        let (dir, happened) = self.arm(&folder)?;
+        let (dir, happened) = self.arm(&folder, now)?;
         // Stays owed if what follows fails: the events are taken already.
         let all = std::mem::replace(&mut self.owed, true) || happened.missed || now >= self.next_rescan;
         if !self.reading {
@@ -160,10 +163,14 @@ impl Scan {
     }
 
     /// Enters the folder that the queue follows, making both new if need be, and takes what happened in it.
-    fn arm<'a>(&mut self, folder: &'a Folder) -> Result<(Dir<'a>, Happened)> {
+    fn arm<'a>(&mut self, folder: &'a Folder, now: Instant) -> Result<(Dir<'a>, Happened)> {
         for _ in 0..ARM_TRIES {
             let dir = folder.enter_or_make(OP)?;
+            if self.armed.is_some_and(|armed| armed != dir.id) {
+                self.replaced = Some(now);
+            }
             let Some(queue) = &mut self.queue else {
+                self.armed = Some(dir.id);
                 return Ok((dir, Happened { missed: true, ..Happened::default() }));
             };
             let drained = queue.drain();
@@ -268,13 +275,21 @@ impl Scan {
             Removal::Deregistered
         } else if closed {
             Removal::Expired
-        } else if self.table.stamp(name).is_some() && self.doubt(name, false, now) {
+        } else if self.may_come_back(name, now) && self.doubt(name, false, now) {
             return;
         } else {
             Removal::Unknown
         };
         self.doubts.remove(name);
         self.table.remove(name, removal);
+    }
+
+    /// Whether an entry that is gone without a word is to be believed for a while. Where the kernel says nothing, every
+    /// entry goes without a word, and only a folder gone as a whole is a reason to wait.
+    fn may_come_back(&self, name: &str, now: Instant) -> bool {
+        let replaced = self.replaced.is_some_and(|since| now < since + GRACE);
+        self.table.stamp(name).is_some()
+            && (self.queue.is_some() || replaced || self.doubts.contains_key(name))
     }
 
     fn poison(&mut self, name: &str, reason: String) {
