@@ -1,4 +1,8 @@
 //! Which service a request is for, and what is answered when there is none.
+//!
+//! A path names its service in full, `/greeter.Greeter/Hello`. Go-micro's clients do not know protobuf packages and write the
+//! name that the service is registered by in their place, `/go.micro.srv.greeter.Greeter/Hello`; so a service that is not
+//! there is looked for by what follows the last dot, and taken if just one has that name.
 
 use std::{collections::BTreeMap, convert::Infallible, future::poll_fn, pin::Pin};
 
@@ -7,6 +11,8 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version, header};
 use tonic::{Status, body::Body, server::NamedService};
 use tower_service::Service;
+
+use super::call::is_ours;
 
 /// The gRPC services of a server, and the HTTP routes beside them.
 pub(crate) struct Mounts {
@@ -75,14 +81,27 @@ impl Mounts {
             );
         }
         let name = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
-        if grpc && let Some(mounted) = self.services.get(name) {
-            return mounted.call(request).await;
+        if grpc {
+            if let Some(mounted) = self.services.get(name) {
+                return mounted.call(request).await;
+            }
+            if let Some((name, mounted)) = self.by_last_part(name) {
+                return mounted.call(readdress(request, name)).await;
+            }
         }
         let missing = self.missing(&request, name, grpc);
         let Some(routes) = &self.routes else { return missing };
         let Ok(response) = routes.clone().call(request).await;
         // A router of axum answers 404 for a path that it does not know, which a gRPC client cannot read.
         if grpc && response.status() == StatusCode::NOT_FOUND { missing } else { response.map(Body::new) }
+    }
+
+    /// The one service of the application whose name ends like this one's.
+    fn by_last_part(&self, name: &str) -> Option<(&'static str, &dyn Mounted)> {
+        let last = last_part(name);
+        let mut alike = self.services.iter().filter(|(known, _)| last_part(known) == last && !is_ours(known));
+        let (known, mounted) = alike.next()?;
+        alike.next().is_none().then_some((*known, &**mounted))
     }
 
     fn missing(&self, request: &Request<Body>, name: &str, grpc: bool) -> Response<Body> {
@@ -146,6 +165,20 @@ where
             response.map(Body::new)
         })
     }
+}
+
+fn last_part(service: &str) -> &str {
+    service.rsplit('.').next().unwrap_or_default()
+}
+
+/// The same method of `service`.
+fn readdress(mut request: Request<Body>, service: &str) -> Request<Body> {
+    let method = request.uri().path().rsplit('/').next().unwrap_or_default();
+    // Parts of a valid path make a valid path; if not, the request goes on as it is and is answered with UNIMPLEMENTED.
+    if let Ok(uri) = format!("/{service}/{method}").parse() {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 /// Whether the request says that it is gRPC, in whichever encoding of its messages.

@@ -216,6 +216,24 @@ async fn an_unknown_service_is_unimplemented_with_a_suggestion() {
     assert_eq!(status.message(), "unknown service greeter.Greter: did you mean greeter.Greeter?");
 }
 
+#[tokio::test]
+async fn a_service_is_found_by_its_last_part_as_go_micros_clients_name_it() {
+    let running = run(&MemoryRegistry::new(), |builder| builder).await;
+    let connection = Connection::open(running.handle.local_addr()).await;
+    for (path, code) in [
+        ("/go.micro.srv.greeter.Greeter/Hello", Code::Ok),
+        ("/Greeter/Hello", Code::Ok),
+        ("/Greeter/Goodbye", Code::Unimplemented),
+        ("/greeter.Health/Check", Code::Unimplemented),
+    ] {
+        let mut client = tonic::client::Grpc::new(connection.clone());
+        client.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<_, callsign_examples::greeter::HelloReply>::default();
+        let called = client.unary(tonic::Request::new(hello("Go")), path.parse().unwrap(), codec).await;
+        assert_eq!(called.map_or_else(|status| status.code(), |_| Code::Ok), code, "{path}");
+    }
+}
+
 /// Sends a request over HTTP/1 and gives the whole answer.
 async fn http1(address: std::net::SocketAddr, request: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
