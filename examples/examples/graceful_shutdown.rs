@@ -70,8 +70,12 @@ async fn main() -> callsign::Result<()> {
     let handle = server.handle();
     let show = async {
         let mut phases = handle.phases();
-        while *phases.borrow_and_update() != Phase::Stopped && phases.changed().await.is_ok() {
-            println!("{:?}, {} calls in flight", handle.phase(), handle.calls_in_flight());
+        while phases.changed().await.is_ok() {
+            let phase = *phases.borrow_and_update();
+            println!("{phase:?}, {} calls in flight", handle.calls_in_flight());
+            if phase == Phase::Stopped {
+                break;
+            }
         }
     };
     let (ended, ()) = tokio::join!(server.run(), show);

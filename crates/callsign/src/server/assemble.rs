@@ -187,9 +187,17 @@ fn registry(choice: &RegistryChoice) -> Result<Option<Arc<dyn Registry>>> {
     }
 }
 
+#[cfg(feature = "local")]
 fn default_registry() -> Result<Arc<dyn Registry>> {
-    Err(Error::invalid("build the server", "no registry was given")
-        .with_hint("pass one with `registry`, or call `unregistered`"))
+    callsign_registry::open(&"local:".parse()?)
+}
+
+#[cfg(not(feature = "local"))]
+fn default_registry() -> Result<Arc<dyn Registry>> {
+    Err(Error::invalid("build the server", "no registry was given, and the default one is not compiled in")
+        .with_hint(
+            "call `.registry(..)` or `.unregistered()`, or enable the feature `local` of the crate callsign",
+        ))
 }
 
 /// What kind of registry it is: its text up to what tells it from others of its kind.
