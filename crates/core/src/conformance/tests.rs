@@ -2,17 +2,35 @@
 
 mod faulty;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 use super::Harness;
 use crate::{
     memory::MemoryRegistry,
-    registry::{Lease, Registry},
+    registry::{Lease, RegisterOptions, Registry},
 };
 
 struct Memory(MemoryRegistry);
+
+/// The same under the real clock, which several threads share.
+struct Quick(Memory);
+
+#[async_trait]
+impl Harness for Quick {
+    async fn open(&self) -> Arc<dyn Registry> {
+        self.0.open().await
+    }
+
+    async fn crash(&self, lease: Box<dyn Lease>) {
+        self.0.crash(lease).await;
+    }
+
+    fn registration_options(&self) -> RegisterOptions {
+        RegisterOptions::default().with_ttl(Duration::from_millis(300))
+    }
+}
 
 #[async_trait]
 impl Harness for Memory {
@@ -36,5 +54,14 @@ mod memory {
     #[tokio::test(start_paused = true)]
     async fn all_cases_may_share_one_store() {
         crate::conformance::run(&Memory(MemoryRegistry::new())).await;
+    }
+}
+
+mod memory_on_threads {
+    use super::*;
+
+    crate::conformance_tests! {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        Quick(Memory(MemoryRegistry::new()))
     }
 }

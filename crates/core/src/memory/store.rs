@@ -214,7 +214,6 @@ impl State {
         self.deadlines.clear();
         self.revision += 1;
         for watcher in self.watchers.values_mut() {
-            watcher.queue.retain(|event| matches!(event, WatchEvent::Error(_)));
             watcher.resync = true;
             self.woken.extend(watcher.waker.take());
         }

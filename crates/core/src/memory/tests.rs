@@ -55,6 +55,30 @@ async fn an_entry_is_held_for_as_long_as_its_lease_is_polled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_notices_at_once_that_its_entry_was_removed() {
+    let registry = MemoryRegistry::new();
+    let mut lease = registry.register(&node("1"), &options()).await.unwrap();
+    let remove = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        registry.deregister(&node("1").key()).await.unwrap();
+        Instant::now()
+    };
+    let (error, removed) = tokio::join!(lease.hold(), remove);
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(removed, Instant::now());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_entry_that_nobody_has_looked_at_stands_in_nobodys_way() {
+    let registry = MemoryRegistry::new();
+    std::mem::forget(registry.register(&node("1"), &options()).await.unwrap());
+    let refused = registry.peer().register(&node("1"), &options()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Conflict);
+    tokio::time::advance(Duration::from_secs(9)).await;
+    registry.peer().register(&node("1"), &options()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_entry_without_a_time_to_live_stays_though_nobody_holds_it() {
     let registry = MemoryRegistry::new();
     let options = options().with_ttl(Duration::ZERO);

@@ -13,6 +13,80 @@ use crate::{
     registry::{GetOptions, Lease, ListOptions, Listing, Watch, WatchOptions},
 };
 
+/// What is odd about a registry.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Oddity {
+    /// Every entry is taken away as soon as it is there.
+    Thief,
+    /// Registering takes a second before the entry is written, and another after.
+    Slow,
+    /// Registering never ends.
+    Silent,
+    /// Only the eleventh and the thirteenth attempt succeed.
+    Fickle,
+}
+
+/// A memory registry with an oddity.
+#[derive(Debug)]
+struct Odd {
+    memory: MemoryRegistry,
+    oddity: Oddity,
+    tried: AtomicU32,
+}
+
+impl Odd {
+    fn new(oddity: Oddity) -> Arc<Self> {
+        Arc::new(Self { memory: MemoryRegistry::new(), oddity, tried: AtomicU32::new(0) })
+    }
+}
+
+#[async_trait]
+impl Registry for Odd {
+    async fn register(&self, node: &Arc<Node>, options: &RegisterOptions) -> Result<Box<dyn Lease>> {
+        let tried = self.tried.fetch_add(1, Ordering::Relaxed) + 1;
+        let second = || tokio::time::sleep(Duration::from_secs(1));
+        match self.oddity {
+            Oddity::Thief => {
+                let lease = self.memory.register(node, options).await?;
+                self.memory.deregister(&node.key()).await?;
+                Ok(lease)
+            }
+            Oddity::Slow => {
+                second().await;
+                // Cut off from here on, the entry has no owner who could remove it.
+                let lease = std::mem::ManuallyDrop::new(self.memory.register(node, options).await?);
+                second().await;
+                Ok(std::mem::ManuallyDrop::into_inner(lease))
+            }
+            Oddity::Silent => std::future::pending().await,
+            Oddity::Fickle if [11, 13].contains(&tried) => self.memory.register(node, options).await,
+            Oddity::Fickle => Err(Error::new(ErrorKind::Unavailable, "register node", "not this time")),
+        }
+    }
+
+    async fn deregister(&self, key: &NodeKey) -> Result<()> {
+        self.memory.deregister(key).await
+    }
+
+    async fn get(&self, service: &ServiceName, options: &GetOptions) -> Result<Listing> {
+        self.memory.get(service, options).await
+    }
+
+    async fn list(&self, options: &ListOptions) -> Result<Listing> {
+        self.memory.list(options).await
+    }
+
+    async fn watch(&self, options: &WatchOptions) -> Result<Watch> {
+        self.memory.watch(options).await
+    }
+}
+
+impl fmt::Display for Odd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "odd ({:?})", self.oddity)
+    }
+}
+
 fn node(id: &str) -> Node {
     Node::builder("greeter", id, "127.0.0.1:4000").build().unwrap()
 }
@@ -96,47 +170,71 @@ async fn an_entry_deleted_by_hand_is_put_back_at_once_and_the_loss_is_shown() {
 
 #[tokio::test(start_paused = true)]
 async fn an_entry_that_is_lost_again_and_again_is_not_registered_in_a_tight_loop() {
-    #[derive(Debug)]
-    struct Thief(MemoryRegistry, AtomicU32);
-
-    #[async_trait]
-    impl Registry for Thief {
-        async fn register(&self, node: &Arc<Node>, options: &RegisterOptions) -> Result<Box<dyn Lease>> {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            let lease = self.0.register(node, options).await?;
-            self.0.deregister(&node.key()).await?;
-            Ok(lease)
-        }
-
-        async fn deregister(&self, key: &NodeKey) -> Result<()> {
-            self.0.deregister(key).await
-        }
-
-        async fn get(&self, service: &ServiceName, options: &GetOptions) -> Result<Listing> {
-            self.0.get(service, options).await
-        }
-
-        async fn list(&self, options: &ListOptions) -> Result<Listing> {
-            self.0.list(options).await
-        }
-
-        async fn watch(&self, options: &WatchOptions) -> Result<Watch> {
-            self.0.watch(options).await
-        }
-    }
-
-    impl fmt::Display for Thief {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("thief")
-        }
-    }
-
-    let thief = Arc::new(Thief(MemoryRegistry::new(), AtomicU32::new(0)));
-    let registrar = Registrar::with_rng(thief.clone(), fastrand::Rng::with_seed(7));
+    let registry = Odd::new(Oddity::Thief);
+    let registrar = Registrar::with_rng(registry.clone(), fastrand::Rng::with_seed(7));
     let _registration = registrar.register(node("1"), RegisterOptions::default());
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let tried = thief.1.load(Ordering::Relaxed);
+    let tried = registry.tried.load(Ordering::Relaxed);
     assert!((40..160).contains(&tried), "{tried} attempts in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_held_for_a_while_makes_up_for_the_failures_before_it() {
+    let registry = Odd::new(Oddity::Fickle);
+    let registrar = Registrar::with_rng(registry.clone(), fastrand::Rng::with_seed(7));
+    let registration = registrar.register(node("1"), RegisterOptions::default());
+    registration.registered().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    registry.memory.deregister(&node("1").key()).await.unwrap();
+    let start = Instant::now();
+    until(&registration, |state| !state.is_registered()).await;
+    registration.registered().await.unwrap();
+    assert!(start.elapsed() <= Duration::from_millis(50), "{:?}", start.elapsed());
+    assert_eq!(registry.tried.load(Ordering::Relaxed), 13);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_while_an_attempt_is_under_way_leaves_no_entry_behind() {
+    let registry = Odd::new(Oddity::Slow);
+    for wait in [0, 500, 1500, 2500] {
+        let registrar = Registrar::with_rng(registry.clone(), fastrand::Rng::with_seed(7));
+        let registration = registrar.register(node("1"), RegisterOptions::default());
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        timeout(Duration::from_secs(6), registration.close()).await.unwrap().unwrap();
+        assert!(listed(&registry.memory).await.is_empty(), "closed after {wait} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_during_an_attempt_is_what_ends_up_in_the_registry() {
+    let registry = Odd::new(Oddity::Slow);
+    let registrar = Registrar::with_rng(registry.clone(), fastrand::Rng::with_seed(7));
+    let registration = registrar.register(node("1"), RegisterOptions::default());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let heavier = node("1").to_builder().weight(9).build().unwrap();
+    timeout(Duration::from_millis(1), registration.update(heavier.clone())).await.unwrap().unwrap();
+    registration.registered().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(*listed(&registry.memory).await[0], heavier);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_does_not_answer_holds_nobody_up_for_ever() {
+    let registrar = Registrar::with_rng(Odd::new(Oddity::Silent), fastrand::Rng::with_seed(7));
+    let registration = registrar.register(node("1"), RegisterOptions::default());
+    let state = until(&registration, |state| state.error().is_some()).await;
+    assert_eq!(state.error().unwrap().kind(), ErrorKind::DeadlineExceeded);
+    timeout(Duration::from_secs(6), registration.close()).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_the_registrar_waits_no_longer_than_it_was_told() {
+    let registrar = Registrar::with_rng(Odd::new(Oddity::Silent), fastrand::Rng::with_seed(7));
+    let _registration = registrar.register(node("1"), RegisterOptions::default());
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let deadline = Instant::now() + Duration::from_secs(1);
+    registrar.close(deadline).await;
+    assert_eq!(Instant::now(), deadline);
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,10 +319,13 @@ async fn two_registrations_of_one_node_do_not_take_turns() {
     let first = registrar.register(node("1"), RegisterOptions::default());
     first.registered().await.unwrap();
     let second = registrar.register(node("1"), RegisterOptions::default());
-    let state = until(&second, |state| state.error().is_some()).await;
+    let (mut firsts, mut seconds) = (first.watch(), second.watch());
+    firsts.mark_unchanged();
+    let refused =
+        |state: &RegistrationState| matches!(state, RegistrationState::Registering { attempt: 20, .. });
+    let state = timeout(Duration::from_secs(60), seconds.wait_for(refused)).await.unwrap().unwrap().clone();
     assert_eq!(state.error().unwrap().kind(), ErrorKind::Conflict);
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!(first.state().is_registered());
+    assert!(!firsts.has_changed().unwrap(), "{:?}", first.state());
     drop(first);
     timeout(Duration::from_secs(2), second.registered()).await.unwrap().unwrap();
     assert_eq!(listed(&registry).await.len(), 1);
@@ -265,45 +366,4 @@ async fn closing_the_registrar_removes_every_entry_and_ends_every_registration()
     let late = registrar.register(node("late"), RegisterOptions::default());
     assert_eq!(late.registered().await.unwrap_err().kind(), ErrorKind::Closed);
     assert!(listed(&registry).await.is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_registry_that_does_not_answer_holds_nobody_up_for_ever() {
-    #[derive(Debug)]
-    struct Silent;
-
-    #[async_trait]
-    impl Registry for Silent {
-        async fn register(&self, _: &Arc<Node>, _: &RegisterOptions) -> Result<Box<dyn Lease>> {
-            std::future::pending().await
-        }
-
-        async fn deregister(&self, _: &NodeKey) -> Result<()> {
-            std::future::pending().await
-        }
-
-        async fn get(&self, _: &ServiceName, _: &GetOptions) -> Result<Listing> {
-            std::future::pending().await
-        }
-
-        async fn list(&self, _: &ListOptions) -> Result<Listing> {
-            std::future::pending().await
-        }
-
-        async fn watch(&self, _: &WatchOptions) -> Result<Watch> {
-            std::future::pending().await
-        }
-    }
-
-    impl fmt::Display for Silent {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("silent")
-        }
-    }
-
-    let registrar = Registrar::with_rng(Arc::new(Silent), fastrand::Rng::with_seed(7));
-    let registration = registrar.register(node("1"), RegisterOptions::default());
-    let state = until(&registration, |state| state.error().is_some()).await;
-    assert_eq!(state.error().unwrap().kind(), ErrorKind::DeadlineExceeded);
-    timeout(Duration::from_secs(6), registration.close()).await.unwrap().unwrap();
 }
