@@ -76,7 +76,7 @@ impl CliError {
             let _ = writeln!(text, "  {} {}", paint.dim("because:"), indent(cause));
         }
         if let Some(hint) = &self.hint {
-            let _ = writeln!(text, "  {} {}", paint.good("try:"), indent(hint));
+            let _ = writeln!(text, "  {} {}", paint.good("hint:"), indent(hint));
         }
         text
     }
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(shown.exit(), Exit::RegistryUnreachable);
         assert_eq!(
             shown.render(Paint::OFF),
-            "error: cannot list services: no answer from etcd://a:2379\n  because: connection refused\n  try: start etcd\n"
+            "error: cannot list services: no answer from etcd://a:2379\n  because: connection refused\n  hint: start etcd\n"
         );
     }
 

@@ -54,9 +54,9 @@ pub(crate) struct Args {
     /// The zone it runs in
     #[arg(long)]
     zone: Option<String>,
-    /// What it speaks
-    #[arg(long, default_value = "http")]
-    protocol: String,
+    /// What it speaks, like `grpc` or `http`; not said when not given
+    #[arg(long)]
+    protocol: Option<String>,
     /// More that it says of itself
     #[arg(long, value_name = "KEY=VALUE")]
     metadata: Vec<String>,
@@ -131,18 +131,19 @@ pub(crate) async fn run(args: &Args, context: &Context) -> Result<()> {
 impl Args {
     fn node(&self, context: &Context) -> Result<Node> {
         let id = self.id.clone().unwrap_or_else(|| format!("{}-{}", self.name, random_word()));
-        let mut node = Node::builder(&self.name, id, &self.address)
-            .version(&self.node_version)
-            .started(context.now())
-            .metadata(keys::PROTOCOL, &self.protocol);
-        if !context.settings.domain.is_all() {
-            node = node.domain(context.settings.domain.as_str());
-        } else {
+        if context.settings.domain.is_all() {
             return Err(CliError::usage("a node is registered in one domain, and * stands for all"));
         }
-        for (key, value) in
-            [(keys::WEIGHT, &self.weight), (keys::GROUP, &self.group), (keys::ZONE, &self.zone)]
-        {
+        let mut node = Node::builder(&self.name, id, &self.address)
+            .domain(context.settings.domain.as_str())
+            .version(&self.node_version)
+            .started(context.now());
+        for (key, value) in [
+            (keys::WEIGHT, &self.weight),
+            (keys::GROUP, &self.group),
+            (keys::ZONE, &self.zone),
+            (keys::PROTOCOL, &self.protocol),
+        ] {
             if let Some(value) = value {
                 node = node.metadata(key, value);
             }

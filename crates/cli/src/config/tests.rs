@@ -53,7 +53,7 @@ fn a_value_that_makes_no_sense_is_blamed_on_its_place() {
     assert_eq!(
         error.render(Paint::OFF),
         "error: \"jsn\" is none of the choices: `table`, `wide`, `json`, `yaml` and `name`\n  \
-         because: it is set by the environment variable CALLSIGN_OUTPUT\n  try: did you mean `json`?\n"
+         because: it is set by the environment variable CALLSIGN_OUTPUT\n  hint: did you mean `json`?\n"
     );
     let error = Settings::load(&Flags::default(), &env([("MICRO_CLIENT_REQUEST_TIMEOUT", "5")])).unwrap_err();
     assert!(error.render(Paint::OFF).contains("MICRO_CLIENT_REQUEST_TIMEOUT"));

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may say so")]
 
+mod call;
+mod demo;
+mod describe;
 mod harness;
 mod ls;
 mod register;

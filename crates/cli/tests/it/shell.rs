@@ -42,7 +42,7 @@ fn a_registry_folder_that_is_not_ours_is_refused_with_a_way_out() {
     fs::create_dir(&folder).unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
     let ran = world.run(&["ls", "--registry", &format!("local://{}", folder.display())]);
-    ran.fails(7, &["[WORLD]/open", "try: "]);
+    ran.fails(7, &["[WORLD]/open", "hint: "]);
 }
 
 #[test]

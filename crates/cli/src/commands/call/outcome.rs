@@ -23,7 +23,7 @@ pub(super) fn failure(method: &MethodDescriptor, status: &Status, report: Option
     let error = CliError::new(exit(status, answered), format!("{path} failed with {}", name(status.code())));
     let error = if status.message().is_empty() { error } else { error.because(status.message()) };
     match status.code() {
-        Code::DeadlineExceeded => error.hint("give it longer with --timeout 60s"),
+        Code::DeadlineExceeded => error.hint("give it longer, like --timeout 60s"),
         Code::Unimplemented => {
             error.hint("the node that was called may run another version: see `callsign describe`")
         }
@@ -31,19 +31,26 @@ pub(super) fn failure(method: &MethodDescriptor, status: &Status, report: Option
     }
 }
 
-/// Why a schema could not be had.
+/// Why a schema could not be had, and with it nothing else.
 pub(super) fn no_schema(target: &str, status: &Status) -> CliError {
-    let error = match status.code() {
-        Code::Unimplemented => CliError::new(
-            exit(status, true),
-            format!("{target} offers no reflection, so its methods are not known"),
-        )
-        .hint("add descriptors to its server: Server::builder(..).descriptors(FILE_DESCRIPTOR_SET)"),
-        code => {
-            CliError::new(exit(status, false), format!("cannot ask {target} for its schema: {}", name(code)))
-        }
+    let ends = |exit, message: String| {
+        let error = CliError::new(exit, message);
+        if status.message().is_empty() { error } else { error.because(status.message()) }
     };
-    if status.message().is_empty() { error } else { error.because(status.message()) }
+    match status.code() {
+        Code::Unimplemented => {
+            let message = format!("{target} offers no reflection, so its methods are not known");
+            ends(Exit::Status(Code::Unimplemented), message)
+                .hint("add descriptors to its server: Server::builder(..).descriptors(FILE_DESCRIPTOR_SET)")
+        }
+        code => match exit(status, false) {
+            Exit::NoNode => ends(Exit::NoNode, format!("no node of {target} can be called"))
+                .hint("run `callsign ls nodes -o wide` to see the nodes there are"),
+            Exit::Deadline => ends(Exit::Deadline, format!("{target} did not answer in time"))
+                .hint("give it longer, like --timeout 60s"),
+            other => ends(other, format!("cannot ask {target} for its schema: {}", name(code))),
+        },
+    }
 }
 
 fn exit(status: &Status, answered: bool) -> Exit {
