@@ -1,1 +1,70 @@
-fn main() {}
+//! The benchmarks: `cargo xtask bench NAME`.
+//!
+//! Every benchmark compares: its cases are run in turn, again and again, in one process, and the table shows the median of each.
+//! A difference between two runs of this program says little, a ratio within one a lot.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing tables is what this program is for")]
+
+mod frame;
+mod pick;
+
+use std::process::ExitCode;
+
+use self::frame::Settings;
+
+/// A benchmark's name, what it compares, and how it is run.
+type Benchmark = (&'static str, &'static str, fn(&Settings) -> frame::Report);
+
+const BENCHMARKS: [Benchmark; 1] =
+    [("pick", "choosing a node, by each strategy, beside tower's balancer", pick::run)];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match parse(&args) {
+        Ok((chosen, settings)) => {
+            for (name, _, run) in chosen {
+                let report = run(&settings);
+                println!("{report}");
+                match report.write(name) {
+                    Ok(path) => println!("written to {}\n", path.display()),
+                    Err(error) => {
+                        eprintln!("error: cannot write the results of {name}: {error}");
+                        return ExitCode::FAILURE;
+                    }
+                }
+            }
+            ExitCode::SUCCESS
+        }
+        Err(wrong) => {
+            eprintln!("error: {wrong}\n\n{}", usage());
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The benchmarks asked for, all without a name, and how thorough they are to be.
+fn parse(args: &[String]) -> Result<(Vec<Benchmark>, Settings), String> {
+    let (mut chosen, mut settings) = (Vec::new(), Settings::default());
+    for arg in args {
+        match &**arg {
+            "--quick" => settings = Settings::quick(),
+            name => match BENCHMARKS.iter().find(|(known, ..)| *known == name) {
+                Some(benchmark) => chosen.push(*benchmark),
+                None => return Err(format!("there is no benchmark or option {name:?}")),
+            },
+        }
+    }
+    if chosen.is_empty() {
+        chosen.extend(BENCHMARKS);
+    }
+    Ok((chosen, settings))
+}
+
+fn usage() -> String {
+    let mut text = "usage: cargo xtask bench [NAME...] [--quick]\n".to_owned();
+    for (name, about, _) in BENCHMARKS {
+        text.push_str(&format!("\n  {name:<10} {about}"));
+    }
+    text.push_str("\n\n  --quick    fewer and shorter runs: to see that it works, not to quote");
+    text
+}

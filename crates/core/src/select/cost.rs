@@ -100,10 +100,13 @@ impl Estimate {
 ///
 /// A node without a sample is worth one call, to learn about it, and no second one before that has been answered, unless the
 /// others know no more.
+#[inline]
 pub(super) fn score(g: f64, inflight: u32) -> f64 {
-    const UNPROVEN: f64 = 1e12;
+    // Outside of what `g` can be in this process's life; not so far out that a difference of a millionth is lost.
+    const UNTRIED: f64 = -1e6;
+    const UNPROVEN: f64 = 1e9;
     if g == f64::NEG_INFINITY {
-        return if inflight == 0 { g } else { UNPROVEN + f64::from(inflight) };
+        return if inflight == 0 { UNTRIED } else { UNPROVEN + f64::from(inflight) };
     }
     g + ln(inflight)
 }
@@ -119,6 +122,7 @@ pub(super) fn seconds(now: Instant) -> f64 {
 }
 
 /// `ln(q + 1)`.
+#[inline]
 fn ln(q: u32) -> f64 {
     match LN.get(q as usize) {
         Some(ln) => *ln,

@@ -1,14 +1,18 @@
 //! What is known of one node: calls in flight, whether it can be called, what calls cost.
 //!
-//! A [`Ticket`] is a counted reference to the node's hot state, and the number of calls in flight is the number of such
-//! references. So a ticket costs one atomic addition and one subtraction, the subtraction happens exactly once however the
-//! call ends, and no counter can drift.
+//! A [`Ticket`] is a counted reference to the node's state, and the number of calls in flight is the number of such references:
+//! all that there are, less those that are [`Load`] handles, which count themselves. So a ticket costs one atomic addition and
+//! one subtraction, the subtraction happens exactly once however the call ends, and no counter can drift.
 
 use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicU32, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+            fence,
+        },
     },
     time::Duration,
 };
@@ -21,6 +25,10 @@ const READY: u32 = 1;
 /// A call has been answered well: the next answers are taken at their word.
 const PROVEN: u32 = 2;
 
+/// The handles' count is the lower half of its word; the upper half counts its changes, so that a reader notices them.
+const HANDLE: u64 = 1;
+const CHANGE: u64 = 1 << 32;
+
 /// Successful calls over which the shown latency is averaged.
 const LATENCY_SPAN: f64 = 16.0;
 
@@ -28,8 +36,7 @@ const LATENCY_SPAN: f64 = 16.0;
 ///
 /// It belongs to a node's identity, and is to be kept while the node is, and for some time after it went, in case it comes
 /// back. A new load is not ready: its node is not picked before [`set_ready`](Self::set_ready) was called.
-#[derive(Clone)]
-pub struct Load(Arc<Cold>);
+pub struct Load(Arc<Hot>);
 
 /// One call's place in a node's in-flight count. It ends when the ticket is dropped: at the end of the response stream.
 #[must_use = "dropping the ticket ends the call"]
@@ -56,26 +63,24 @@ pub enum Outcome {
     NotSent,
 }
 
-/// Read by every pick, written almost never.
-struct Cold {
-    hot: Arc<Hot>,
-    /// Where the node stands in the order of its slate: random, and the same for as long as the load lives.
-    rank: AtomicU64,
-}
-
-/// Written by every call. The count of tickets stands right before it, in the same cache line; the padding keeps the next
-/// node's state out of it.
+/// The count of references stands right before this, in the same cache line as what picks read and calls write. The padding
+/// keeps the next node's line apart.
+#[repr(C)]
 struct Hot {
-    flags: AtomicU32,
-    failures: AtomicU32,
+    /// How many references are handles, and how often that has changed.
+    handles: AtomicU64,
     /// [`Estimate::g`] and [`Estimate::at`], as bits. A pair torn by two calls ending at once is slightly wrong once.
     g: AtomicU64,
+    flags: AtomicU32,
+    failures: AtomicU32,
     at: AtomicU64,
     calls: AtomicU64,
     /// Mean latency of the last successful calls in seconds, as bits; zero before the first.
     latency: AtomicU64,
+    /// Where the node stands in the order of its slate: random, and the same for as long as the load lives.
+    rank: AtomicU64,
     model: Model,
-    _padding: [u64; 5],
+    _padding: [u64; 3],
 }
 
 // === impl Load ===
@@ -90,57 +95,73 @@ impl Load {
     pub(super) fn with_model(model: Model) -> Self {
         let Estimate { g, at } = Estimate::UNKNOWN;
         let hot = Hot {
+            handles: AtomicU64::new(HANDLE),
+            g: AtomicU64::new(g.to_bits()),
             flags: AtomicU32::new(0),
             failures: AtomicU32::new(0),
-            g: AtomicU64::new(g.to_bits()),
             at: AtomicU64::new(at.to_bits()),
             calls: AtomicU64::new(0),
             latency: AtomicU64::new(0),
+            rank: AtomicU64::new(0),
             model,
-            _padding: [0; 5],
+            _padding: [0; 3],
         };
-        Self(Arc::new(Cold { hot: Arc::new(hot), rank: AtomicU64::new(0) }))
+        Self(Arc::new(hot))
     }
 
     /// Calls in flight: tickets that have not been dropped.
     #[must_use]
     pub fn inflight(&self) -> u32 {
-        // One reference is our own.
-        (Arc::strong_count(&self.0.hot) - 1) as u32
+        loop {
+            let handles = self.0.handles.load(Acquire);
+            let references = Arc::strong_count(&self.0);
+            // Whoever gave up a handle has changed their count first: if we saw the reference gone, we see that too.
+            fence(Acquire);
+            if self.0.handles.load(Relaxed) == handles {
+                return tickets(references, handles);
+            }
+        }
+    }
+
+    /// [`inflight`](Self::inflight), but for an error of one while another thread makes or drops a handle.
+    #[inline]
+    pub(super) fn about_inflight(&self) -> u32 {
+        tickets(Arc::strong_count(&self.0), self.0.handles.load(Relaxed))
     }
 
     /// Says whether the node can be called. Picks see it at once; a slate made afterwards has it in its tables.
     pub fn set_ready(&self, ready: bool) {
         if ready {
-            self.0.hot.flags.fetch_or(READY, Relaxed);
+            self.0.flags.fetch_or(READY, Relaxed);
         } else {
-            self.0.hot.flags.fetch_and(!READY, Relaxed);
+            self.0.flags.fetch_and(!READY, Relaxed);
         }
     }
 
     /// Whether the node can be called.
     #[must_use]
+    #[inline]
     pub fn is_ready(&self) -> bool {
-        self.0.hot.flags.load(Relaxed) & READY != 0
+        self.0.flags.load(Relaxed) & READY != 0
     }
 
     /// Calls that ended, but for those that never left.
     #[must_use]
     pub fn calls(&self) -> u64 {
-        self.0.hot.calls.load(Relaxed)
+        self.0.calls.load(Relaxed)
     }
 
     /// Calls that ended in a failure, an overload or a missed deadline.
     #[must_use]
     pub fn failures(&self) -> u32 {
-        self.0.hot.failures.load(Relaxed)
+        self.0.failures.load(Relaxed)
     }
 
     /// Mean latency of the last successful calls, about sixteen of them. For people to read; strategies use
     /// [`cost`](Self::cost).
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
-        let seconds = f64::from_bits(self.0.hot.latency.load(Relaxed));
+        let seconds = f64::from_bits(self.0.latency.load(Relaxed));
         (seconds > 0.0).then(|| Duration::from_secs_f64(seconds))
     }
 
@@ -148,20 +169,20 @@ impl Load {
     /// failures charged, decayed since the last sample.
     #[must_use]
     pub fn cost(&self, now: Instant) -> Option<Duration> {
-        let (hot, estimate) = (&self.0.hot, self.0.hot.estimate());
+        let (hot, estimate) = (&self.0, self.0.estimate());
         let cost = hot.model.project(estimate, cost::seconds(now));
         (estimate.g > f64::NEG_INFINITY).then(|| Duration::try_from_secs_f64(cost).unwrap_or(Duration::MAX))
     }
 
     /// Expected cost of one more call, as a number that can only be compared.
+    #[inline]
     pub(super) fn score(&self) -> f64 {
-        let hot = &self.0.hot;
-        cost::score(f64::from_bits(hot.g.load(Relaxed)), (Arc::strong_count(hot) - 1) as u32)
+        cost::score(f64::from_bits(self.0.g.load(Relaxed)), self.about_inflight())
     }
 
     /// The estimate's logarithm, once there is an estimate.
     pub(super) fn known_g(&self) -> Option<f64> {
-        let g = self.0.hot.estimate().g;
+        let g = self.0.estimate().g;
         (g > f64::NEG_INFINITY).then_some(g)
     }
 
@@ -169,7 +190,7 @@ impl Load {
     pub(super) fn assume_g(&self, g: f64) {
         let unknown = Estimate::UNKNOWN.g.to_bits();
         // When it fails a call has just ended, which tells more than an assumption.
-        let _ = self.0.hot.g.compare_exchange(unknown, g.to_bits(), Relaxed, Relaxed);
+        let _ = self.0.g.compare_exchange(unknown, g.to_bits(), Relaxed, Relaxed);
     }
 
     /// Its place in the order of nodes, drawn when it is first asked for.
@@ -190,8 +211,24 @@ impl Load {
     }
 
     /// A place in the in-flight count, for a call that goes to this node without a pick.
+    #[inline]
     pub fn ticket(&self) -> Ticket {
-        Ticket(self.0.hot.clone())
+        Ticket(Arc::clone(&self.0))
+    }
+}
+
+impl Clone for Load {
+    fn clone(&self) -> Self {
+        // In this order a reader in between takes the handle for a call, never a call for a handle.
+        let handle = Self(Arc::clone(&self.0));
+        self.0.handles.fetch_add(CHANGE + HANDLE, Release);
+        handle
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.handles.fetch_add(CHANGE - HANDLE, Release);
     }
 }
 
@@ -289,6 +326,12 @@ impl Hot {
         // Zero would read as "no call yet".
         self.latency.store(after.max(1e-9).to_bits(), Relaxed);
     }
+}
+
+/// References that are not handles.
+#[inline]
+fn tickets(references: usize, handles: u64) -> u32 {
+    (references as u32).saturating_sub(handles as u32)
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! Drawing candidates.
 
-/// The most candidates that are compared for one pick; gRFC A48 has the same bound.
-pub(super) const DRAWN_MAX: usize = 10;
+/// How many different lots there are.
+const LOTS: u32 = 1 << 16;
 
-/// Up to this many nodes a shuffle of all is cheaper than drawing until no index repeats.
-const SHUFFLED_MAX: usize = 16;
+/// An index, and a lot to decide ties by.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Drawn {
+    index: u32,
+    lot: u32,
+}
 
 /// Weighted drawing with one random number, after Walker and Vose.
 #[derive(Debug)]
@@ -19,11 +23,13 @@ struct Column {
 }
 
 /// A uniform index below `n`, from the upper half of a random word.
+#[inline]
 pub(super) fn below(n: usize, word: u64) -> usize {
     (((word >> 32) * n as u64) >> 32) as usize
 }
 
 /// Two distinct uniform indices below `n`, which is at least 2: every ordered pair has the same chance.
+#[inline]
 pub(super) fn two(n: usize, rng: &mut fastrand::Rng) -> (usize, usize) {
     let word = rng.u64(..);
     let i = below(n, word);
@@ -31,28 +37,41 @@ pub(super) fn two(n: usize, rng: &mut fastrand::Rng) -> (usize, usize) {
     (i, j + usize::from(j >= i))
 }
 
-/// `d` distinct uniform indices below `n`, in random order; `d` is at most `n` and [`DRAWN_MAX`].
-pub(super) fn distinct(n: usize, d: usize, rng: &mut fastrand::Rng) -> [u32; DRAWN_MAX] {
-    debug_assert!(d <= n && d <= DRAWN_MAX);
-    let mut drawn = [0; DRAWN_MAX];
-    if n <= SHUFFLED_MAX {
-        let mut all: [u8; SHUFFLED_MAX] = std::array::from_fn(|i| i as u8);
-        for i in 0..d {
-            let j = i + below(n - i, rng.u64(..));
-            all.swap(i, j);
-            drawn[i] = u32::from(all[i]);
-        }
-        return drawn;
-    }
-    let mut count = 0;
-    while count < d {
-        let index = below(n, rng.u64(..)) as u32;
-        if !drawn[..count].contains(&index) {
-            drawn[count] = index;
-            count += 1;
-        }
+/// A uniform set of `D` distinct indices below `n`, which is at least `D`. Their order is not random; the lots are, and decide
+/// between candidates that are as good as each other.
+///
+/// This is Floyd's sampling: of the indices up to `last` draw one, and if it has been drawn before, `last` has not. Comparing
+/// with all that were drawn, even when one is known to be the same, is cheaper than a branch that cannot be foreseen.
+#[inline]
+pub(super) fn distinct<const D: usize>(n: usize, rng: &mut fastrand::Rng) -> [Drawn; D] {
+    debug_assert!(D <= n);
+    let mut drawn = [Drawn::default(); D];
+    let mut word = 0;
+    for place in 0..D {
+        word = if place % 2 == 0 { rng.u64(..) } else { word << 32 };
+        let last = n - D + place;
+        let index = below(last + 1, word) as u32;
+        let repeated = drawn[..place].iter().fold(false, |found, earlier| found | (earlier.index == index));
+        // The index comes from the upper bits of the half word, the lot from its lower ones.
+        let lot = (word >> 32) as u32 % LOTS;
+        drawn[place] = Drawn { index: if repeated { last as u32 } else { index }, lot };
     }
     drawn
+}
+
+// === impl Drawn ===
+
+impl Drawn {
+    #[inline]
+    pub(super) fn index(self) -> usize {
+        self.index as usize
+    }
+
+    /// From zero to below one.
+    #[inline]
+    pub(super) fn lot(self) -> f64 {
+        f64::from(self.lot) * (1.0 / LOTS as f64)
+    }
 }
 
 // === impl Alias ===
@@ -77,6 +96,7 @@ impl Alias {
     }
 
     /// An index, with a chance in proportion to its weight.
+    #[inline]
     pub(super) fn draw(&self, rng: &mut fastrand::Rng) -> usize {
         let word = rng.u64(..);
         let index = below(self.0.len(), word);

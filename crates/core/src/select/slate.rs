@@ -102,6 +102,7 @@ impl<T> Slate<T> {
     /// # Errors
     ///
     /// Why there is no node for this request.
+    #[inline]
     pub fn pick(&self, request: &PickRequest<'_>, rng: &mut fastrand::Rng) -> Result<Picked<'_, T>, NoPick> {
         let choices = self.choices();
         match request.filters {
@@ -139,13 +140,14 @@ impl<T> Slate<T> {
     }
 
     /// How many nodes the strategy compares for one pick.
+    #[inline]
     fn choices(&self) -> usize {
         match &self.strategy {
             Strategy::Adaptive(config) => match config.choices {
-                Choices::Fixed(choices) => usize::from(choices).clamp(2, 8),
+                Choices::Fixed(choices) => usize::from(choices).clamp(2, Strategy::CHOICES_MAX),
                 Choices::ByDensity => self.density.choices(),
             },
-            Strategy::LeastRequest { choices } => usize::from(*choices).clamp(2, 10),
+            Strategy::LeastRequest { choices } => usize::from(*choices).clamp(2, Strategy::CHOICES_MAX),
             _ => 1,
         }
     }
@@ -156,6 +158,7 @@ impl<T> Slate<T> {
         })
     }
 
+    #[inline]
     fn picked(&self, candidate: &Candidate) -> Picked<'_, T> {
         let index = candidate.member as usize;
         Picked { member: &self.members[index], index, ticket: candidate.load.ticket() }

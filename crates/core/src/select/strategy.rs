@@ -15,10 +15,10 @@ pub enum Strategy {
     Random,
     /// Each in turn, from a random start in a random order; weights other than zero play no part.
     RoundRobin,
-    /// Each in turn as often as its weight says, evenly spread, by the static stride of gRPC. A weight above ten times the mean
-    /// counts as that, one below a hundredth as that.
+    /// Each in turn as often as its weight says, evenly spread, by the static stride of gRPC. No node counts for more than ten
+    /// times the mean, nor for less than a hundredth of it.
     WeightedRoundRobin,
-    /// The one with the fewest calls in flight among `choices` drawn at random; fewer than 2 count as 2, more than 10 as 10.
+    /// The one with the fewest calls in flight among `choices` drawn at random; fewer than 2 count as 2, more than 8 as 8.
     /// Weights are chances to be drawn, and divide the calls in flight.
     LeastRequest {
         /// How many nodes are compared.
@@ -55,6 +55,9 @@ impl Strategy {
     /// What [`FromStr`] reads, in the order in which help texts should list them.
     pub const NAMES: [&'static str; 5] =
         ["adaptive", "least-request", "round-robin", "weighted-round-robin", "random"];
+
+    /// The most nodes that are compared for one pick.
+    pub(super) const CHOICES_MAX: usize = 8;
 
     /// Its name.
     #[must_use]

@@ -74,25 +74,26 @@ impl View {
     }
 
     /// The candidate to take.
+    #[inline]
     pub(super) fn pick(
         &self,
         request: &PickRequest<'_>,
         choices: usize,
         rng: &mut fastrand::Rng,
     ) -> Result<&Candidate, NoPick> {
-        if let [only] = &*self.candidates
-            && only.load.is_ready()
-        {
-            return Ok(only);
-        }
         let drawn_from = &self.candidates[..self.drawn_from];
-        if drawn_from.len() > 1 {
-            for _ in 0..=REDRAWS {
-                let drawn = self.policy.draw(drawn_from, request, choices, rng);
-                if let Some(candidate) = drawn.and_then(|index| drawn_from.get(index))
-                    && candidate.may_take(request)
-                {
-                    return Ok(candidate);
+        match drawn_from {
+            [] => return Err(self.none.clone()),
+            [only] if only.may_take(request) => return Ok(only),
+            [_] => {}
+            _ => {
+                for _ in 0..=REDRAWS {
+                    let drawn = self.policy.draw(drawn_from, request, choices, rng);
+                    if let Some(candidate) = drawn.and_then(|index| drawn_from.get(index))
+                        && candidate.may_take(request)
+                    {
+                        return Ok(candidate);
+                    }
                 }
             }
         }
@@ -103,9 +104,6 @@ impl View {
     #[inline(never)]
     fn search(&self, request: &PickRequest<'_>, rng: &mut fastrand::Rng) -> Result<&Candidate, NoPick> {
         let count = self.candidates.len();
-        if count == 0 {
-            return Err(self.none.clone());
-        }
         let start = sample::below(count, rng.u64(..));
         let (after, before) = (&self.candidates[start..], &self.candidates[..start]);
         let ready = || after.iter().chain(before).filter(|candidate| candidate.load.is_ready());
@@ -124,10 +122,12 @@ impl View {
 
 impl Candidate {
     /// Whether the request may have it, if there is a choice.
+    #[inline]
     pub(super) fn may_take(&self, request: &PickRequest<'_>) -> bool {
         self.load.is_ready() && !self.excluded_by(request)
     }
 
+    #[inline]
     fn excluded_by(&self, request: &PickRequest<'_>) -> bool {
         // Nothing is excluded on a first attempt; that is the case to be fast in.
         !request.exclude.is_empty() && request.exclude.contains(self.node.id())

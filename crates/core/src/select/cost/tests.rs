@@ -1,1 +1,133 @@
+use proptest::prelude::*;
 
+use super::*;
+
+const MODEL: Model = Model { floor: 1e-6, ..Model::DEFAULT };
+
+/// The average as its definition says, with clock and exponential: the oracle.
+#[derive(Debug, Clone, Copy)]
+struct Direct {
+    cost: f64,
+    at: f64,
+}
+
+impl Direct {
+    fn sample(&mut self, x: f64, now: f64) {
+        let decayed = self.at(now);
+        let a = (-(now - self.at) / MODEL.decay).exp();
+        self.cost = if x > decayed { x } else { decayed + x * (1.0 - a) };
+        self.at = now;
+    }
+
+    fn at(&self, now: f64) -> f64 {
+        self.cost * (-(now - self.at) / MODEL.decay).exp()
+    }
+}
+
+/// Latencies in seconds with the gaps before them.
+fn history() -> impl Strategy<Value = Vec<(f64, f64)>> {
+    prop::collection::vec((1e-4..10.0, 0.0..30.0), 1..30)
+}
+
+proptest! {
+    #[test]
+    fn the_logarithm_follows_the_definition(history in history(), later in 0.0..60.0, origin in -1e6..1e6) {
+        let (mut now, mut ours) = (origin, Estimate::UNKNOWN);
+        let mut direct = Direct { cost: 0.0, at: origin };
+        for (x, gap) in history {
+            now += gap;
+            ours = MODEL.after(ours, Sample::Exact(x), now);
+            direct.sample(x, now);
+            let (ours, direct) = (MODEL.project(ours, now + later), direct.at(now + later));
+            prop_assert!((ours / direct - 1.0).abs() < 1e-6, "{ours} against {direct}");
+        }
+    }
+
+    #[test]
+    fn a_peak_counts_at_once_and_the_rest_decays(history in history(), x in 1e-4..10.0) {
+        let (mut now, mut estimate) = (0.0, Estimate::UNKNOWN);
+        for (x, gap) in history {
+            now += gap;
+            estimate = MODEL.after(estimate, Sample::Exact(x), now);
+            prop_assert!(MODEL.project(estimate, now) >= x * (1.0 - 1e-9));
+        }
+        let before = MODEL.project(estimate, now + 1.0);
+        let lower_bound = MODEL.after(estimate, Sample::AtLeast(x), now + 1.0);
+        prop_assert!((MODEL.project(lower_bound, now + 1.0) / before.max(x) - 1.0).abs() < 1e-9);
+        let mut last = f64::INFINITY;
+        for later in 0..100 {
+            let projected = MODEL.project(estimate, now + f64::from(later));
+            prop_assert!(projected < last);
+            last = projected;
+        }
+    }
+
+    #[test]
+    fn nothing_makes_an_estimate_that_is_not_a_number(
+        steps in prop::collection::vec((any::<f64>(), any::<bool>(), -1e9..1e9), 1..40), inflight: u32,
+    ) {
+        let mut estimate = Estimate::UNKNOWN;
+        for (x, exact, now) in steps {
+            let x = if x.is_nan() { 0.0 } else { x };
+            let sample = if exact { Sample::Exact(x) } else { Sample::AtLeast(x) };
+            for after in [MODEL.after(estimate, sample, now), MODEL.after_first(estimate, x, now)] {
+                prop_assert!(after.g.is_finite() && after.at.is_finite(), "{after:?}");
+                prop_assert!(!score(after.g, inflight).is_nan());
+            }
+            estimate = MODEL.after(estimate, sample, now);
+        }
+    }
+}
+
+/// A million random states: by the scores nodes stand in the order that the definition gives, but for rounding.
+#[test]
+fn scores_order_nodes_as_the_definition_does() {
+    let mut rng = fastrand::Rng::with_seed(1);
+    let mut told_apart = 0;
+    for _ in 0..1_000_000 {
+        let now = rng.f64() * 1e5;
+        let mut one = || {
+            let (cost, at, inflight) =
+                ((rng.f64() * 14.0 - 9.0).exp(), now - rng.f64() * 60.0, rng.u32(0..400));
+            let g = cost.ln() + at / MODEL.decay;
+            let load = Direct { cost, at }.at(now) * (f64::from(inflight) + 1.0);
+            (score(g, inflight), load)
+        };
+        let ((a, direct_a), (b, direct_b)) = (one(), one());
+        if (direct_a / direct_b - 1.0).abs() > 1e-9 {
+            told_apart += 1;
+            assert_eq!(a < b, direct_a < direct_b, "{a} {b} {direct_a} {direct_b}");
+        }
+    }
+    assert!(told_apart > 999_000);
+}
+
+#[test]
+fn the_table_holds_logarithms() {
+    for q in 0..2000_u32 {
+        assert!((ln(q) - f64::from(q + 1).ln()).abs() < 1e-13, "{q}");
+    }
+}
+
+#[test]
+fn an_unproven_node_gets_one_call_and_no_second_before_the_others() {
+    let unknown = Estimate::UNKNOWN.g;
+    let slow = MODEL.after(Estimate::UNKNOWN, Sample::Exact(300.0), 1e9).g;
+    assert!(score(unknown, 0) < score(slow, 0));
+    assert!(score(unknown, 1) > score(slow, 1000));
+    assert!(score(unknown, 1) < score(unknown, 2));
+}
+
+#[test]
+fn the_first_good_answer_proves_the_node_but_does_not_exile_it() {
+    let (model, now) = (Model::DEFAULT, 100.0);
+    let first = model.after_first(Estimate::UNKNOWN, 0.5, now);
+    assert!((model.project(first, now) - model.floor).abs() < 1e-9);
+    let assumed = model.after(Estimate::UNKNOWN, Sample::Exact(0.05), now);
+    let kept = model.after_first(assumed, 0.5, now);
+    assert!((model.project(kept, now) - 0.05).abs() < 1e-9);
+    let lowered = model.after_first(assumed, 0.02, now);
+    assert!((model.project(lowered, now) - 0.02).abs() < 1e-9);
+    let second = model.after(first, Sample::Exact(0.5), now + 1.0);
+    assert!((model.project(second, now + 1.0) - 0.5).abs() < 1e-9);
+}

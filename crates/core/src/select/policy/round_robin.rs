@@ -16,6 +16,7 @@ impl RoundRobin {
         Self(Counter(AtomicU64::new(start)))
     }
 
+    #[inline]
     pub(super) fn next(&self, count: usize) -> usize {
         (self.0.0.fetch_add(1, Relaxed) % count as u64) as usize
     }

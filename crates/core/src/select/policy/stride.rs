@@ -14,8 +14,8 @@ const WEIGHT_MAX: u64 = u16::MAX as u64;
 /// Shifts neighbours by half a round's worth against each other, as gRPC does.
 const OFFSET: u64 = WEIGHT_MAX / 2;
 
-/// Bounds of a weight as multiples of the mean, as in gRPC's C++ core. One huge weight would otherwise make all others be
-/// passed over nearly always, and each pick try again and again.
+/// Bounds of a weight as multiples of the mean. One huge weight would otherwise make all others be passed over nearly always, and
+/// each pick try again and again: it takes as many tries on average as the largest weight is times the mean.
 const LEAST_OF_MEAN: f64 = 0.01;
 const MOST_OF_MEAN: f64 = 10.0;
 
@@ -33,6 +33,7 @@ impl Stride {
         Self { weights: scale(&weights), count: Counter(AtomicU64::new(start)) }
     }
 
+    #[inline]
     pub(super) fn next(&self) -> usize {
         let candidates = self.weights.len() as u64;
         loop {
@@ -54,10 +55,24 @@ impl Stride {
 
 /// Weights within their bounds, scaled so that the largest is [`WEIGHT_MAX`]: one of them is taken in every round.
 fn scale(weights: &[f64]) -> Box<[u16]> {
-    let mean = weights.iter().sum::<f64>() / weights.len() as f64;
-    let bounded = || weights.iter().map(|weight| weight.clamp(mean * LEAST_OF_MEAN, mean * MOST_OF_MEAN));
-    let most = bounded().fold(0.0, f64::max);
-    bounded().map(|weight| (weight / most * WEIGHT_MAX as f64).round().max(1.0) as u16).collect()
+    /// Each turn brings the cap near what it will be; more would change little.
+    const TURNS: usize = 32;
+    let mut weights = weights.to_vec();
+    let mean = |weights: &[f64]| weights.iter().sum::<f64>() / weights.len() as f64;
+    for _ in 0..TURNS {
+        // To cap a weight lowers the mean, and with it the cap.
+        let cap = mean(&weights) * MOST_OF_MEAN;
+        if weights.iter().all(|weight| *weight <= cap) {
+            break;
+        }
+        weights.iter_mut().for_each(|weight| *weight = weight.min(cap));
+    }
+    let least = mean(&weights) * LEAST_OF_MEAN;
+    let most = weights.iter().copied().fold(0.0, f64::max);
+    weights
+        .iter()
+        .map(|weight| (weight.max(least) / most * WEIGHT_MAX as f64).round().max(1.0) as u16)
+        .collect()
 }
 
 #[cfg(test)]
