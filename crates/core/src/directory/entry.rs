@@ -56,7 +56,10 @@ enum Stage {
 enum Reading {
     Idle,
     Due(Instant),
+    /// Its answer is waited for under this ticket.
     InFlight(u64),
+    /// The same, but nodes were put in doubt after it began: what it says of them is no later word.
+    Overtaken(u64),
 }
 
 // === impl Entry ===
@@ -118,18 +121,20 @@ impl Entry {
 
     /// Takes the registry's answer to the reading `ticket`. Says whether that reading was still waited for.
     pub(super) fn on_listing(&mut self, ticket: u64, result: Result<Listing>, cx: &mut Context<'_>) -> bool {
-        if self.reading != Reading::InFlight(ticket) {
-            return false;
-        }
+        let is_later_word = match self.reading {
+            Reading::InFlight(waited_for) if waited_for == ticket => true,
+            Reading::Overtaken(waited_for) if waited_for == ticket => false,
+            _ => return false,
+        };
         self.reading = Reading::Idle;
         match result.and_then(|listing| self.check_age(listing)) {
             Ok(Listing { nodes, revision: at, poisoned }) => {
-                let confirms = self.doubt.is_some() && poisoned == 0 && !cx.registry.is_stale();
+                let confirms = is_later_word && poisoned == 0 && !cx.registry.is_stale();
                 let source = if confirms { Source::Confirming } else { Source::Regular };
-                if let Some((_, answered)) = &mut self.doubt {
-                    *answered += 1;
-                } else {
-                    self.backoff.reset();
+                match &mut self.doubt {
+                    Some((_, answered)) if is_later_word => *answered += 1,
+                    Some(_) => {}
+                    None => self.backoff.reset(),
                 }
                 self.take_picture(Picture { nodes, at, source }, poisoned > 0, cx);
             }
@@ -158,7 +163,7 @@ impl Entry {
     pub(super) fn next(&self, registry: &Freshness, config: &DirectoryConfig) -> Option<Instant> {
         let read = match self.reading {
             Reading::Due(at) => Some(at),
-            Reading::Idle | Reading::InFlight(_) => None,
+            Reading::Idle | Reading::InFlight(_) | Reading::Overtaken(_) => None,
         };
         let grace = if registry.is_stale() { None } else { self.members.grace_ends(config.grace) };
         [self.due, read, grace].into_iter().flatten().min()
@@ -240,9 +245,10 @@ impl Entry {
             _ => {
                 self.doubt = Some((since, 0));
                 self.backoff.reset();
-                if matches!(self.reading, Reading::Due(_)) {
-                    self.reading = Reading::Idle;
-                }
+                self.reading = match self.reading {
+                    Reading::Idle | Reading::Due(_) => Reading::Idle,
+                    Reading::InFlight(ticket) | Reading::Overtaken(ticket) => Reading::Overtaken(ticket),
+                };
                 0
             }
         };

@@ -219,8 +219,6 @@ impl Members {
             let key = Key::of(&node);
             if self.gone.get(&key).is_none_or(|gone| *gone <= at) {
                 change = change.max(self.put(key, node, at));
-            } else if let Some(held) = self.held.get_mut(&key) {
-                held.picture = picture;
             }
         }
         let unlisted =

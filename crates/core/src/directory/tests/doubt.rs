@@ -256,3 +256,20 @@ fn readings_about_missing_nodes_do_not_shorten_the_grace_of_expired_ones() {
     rig.advance(secs(300));
     assert!(rig.ids().is_empty());
 }
+
+#[test]
+fn a_reading_that_was_under_way_when_the_doubt_arose_confirms_nothing() {
+    let mut rig = Rig::knowing(&["a", "b"]);
+    rig.snapshot(&[], 11);
+    rig.advance(secs(2));
+    rig.upsert("a", 13);
+    rig.remove("a", Removal::Unknown, 14);
+    rig.answer_read(listing(&[], 14));
+    for _ in 0..2 {
+        rig.advance(secs(1));
+        assert_eq!(rig.suspects(), ["a", "b"]);
+        rig.advance(secs(4));
+        rig.answer_read(listing(&[], 14));
+    }
+    assert!(rig.ids().is_empty());
+}

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::{sleep, timeout};
 
-use super::scripted::{Fault, Scripted};
+use super::scripted::{Fault, Played, Scripted};
 use super::*;
 use crate::{
     directory::{Directory, Subscription},
@@ -70,19 +70,20 @@ async fn any_number_of_callers_on_a_cold_name_make_one_reading() {
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_cold_names_are_read_a_few_at_a_time() {
-    let registry = Scripted::new(FREE);
+    let registry = Scripted::new(0);
     registry.watch_ends.store(true, Ordering::Relaxed);
     let directory = directory(&registry);
     let names: Vec<_> = (0..1000).map(|n| name(&format!("s{n}"))).collect();
     for name in &names {
         assert!(directory.answer(name).is_pending());
     }
+    sleep(millis(1)).await;
+    assert_eq!(registry.under_way.load(Ordering::Relaxed), 32);
+    registry.gate.add_permits(FREE);
     for name in &names {
         assert!(matches!(directory.resolve(name).await, Answer::Absent));
     }
-    assert_eq!(registry.gets(), 1000);
-    assert!(registry.under_way_max.load(Ordering::Relaxed) <= 32);
-    assert_eq!(registry.under_way.load(Ordering::Relaxed), 0);
+    assert_eq!((registry.gets(), registry.under_way_max.load(Ordering::Relaxed)), (1000, 32));
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,7 +97,7 @@ async fn many_names_share_one_watch() {
         leases.push(register(&registry, &format!("s{n}"), "a").await);
         until(subscription, |answer| count(answer) == Some(1)).await;
     }
-    assert_eq!(registry.watches.load(Ordering::Relaxed), 1);
+    assert_eq!(registry.watches.lock().unwrap().len(), 1);
     assert_eq!(directory.names().len(), 50);
 }
 
@@ -228,12 +229,56 @@ async fn a_watch_that_ends_is_opened_again_with_growing_waits() {
     registry.watch_ends.store(true, Ordering::Relaxed);
     let directory = directory(&registry);
     sleep(secs(600)).await;
-    let watches = registry.watches.load(Ordering::Relaxed);
+    let watches = registry.watches.lock().unwrap().len();
     assert!((10..=20).contains(&watches), "{watches} in ten minutes");
     assert!(directory.freshness().is_stale());
     registry.watch_ends.store(false, Ordering::Relaxed);
     sleep(secs(145)).await;
     assert!(!directory.freshness().is_stale());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_had_shown_something_is_opened_again_soon() {
+    let registry = Scripted::new(FREE);
+    let mut script: Vec<_> = (0..10).map(|_| Played::default()).collect();
+    script.push(Played::default().snapshot(&["a"], 3));
+    script.push(Played::default().snapshot(&["a"], 3).then_silence());
+    registry.script.lock().unwrap().extend(script);
+    let _directory = directory(&registry);
+    sleep(secs(1000)).await;
+    let opened = registry.watches.lock().unwrap().clone();
+    assert_eq!(opened.len(), 12);
+    assert!(opened[10] - opened[9] > secs(50), "{opened:?}");
+    assert!(opened[11] - opened[10] < secs(2), "{opened:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_shows_an_outdated_snapshot_is_opened_again() {
+    let registry = Scripted::new(FREE);
+    let lagging = Played::default().snapshot(&["a", "b"], 10).snapshot(&["a"], 4).then_silence();
+    let caught_up = Played::default().snapshot(&["a", "b", "c"], 11).then_silence();
+    registry.script.lock().unwrap().extend([lagging, caught_up]);
+    let directory = directory(&registry);
+    let mut greeter = directory.subscribe(&greeter());
+    let answer = until(&mut greeter, |answer| count(answer) == Some(3)).await;
+    assert_eq!(answer.view().unwrap().suspects().len(), 0);
+    assert_eq!(registry.watches.lock().unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_let_go_before_their_reading_began_are_not_read() {
+    let registry = Scripted::new(0);
+    registry.watch_ends.store(true, Ordering::Relaxed);
+    let directory = with_config(&registry, DirectoryConfig::default().with_capacity(10));
+    for n in 0..500 {
+        assert!(directory.answer(&name(&format!("s{n}"))).is_pending());
+        tokio::task::yield_now().await;
+    }
+    sleep(millis(1)).await;
+    assert_eq!(registry.gets(), 32);
+    registry.gate.add_permits(FREE);
+    sleep(secs(1)).await;
+    assert!(registry.gets() <= 42, "{}", registry.gets());
 }
 
 #[tokio::test(start_paused = true)]

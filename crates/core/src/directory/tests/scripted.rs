@@ -1,11 +1,17 @@
 //! A registry that does what a test tells it to, around one that works.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
 };
 
 use async_trait::async_trait;
+use futures_core::Stream;
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -21,11 +27,21 @@ pub(super) struct Scripted {
     pub(super) gets: AtomicUsize,
     pub(super) under_way: AtomicUsize,
     pub(super) under_way_max: AtomicUsize,
-    pub(super) watches: AtomicUsize,
+    /// When each watch was opened.
+    pub(super) watches: Mutex<Vec<Instant>>,
+    /// What the next watches show before they end, or fall silent if told so; afterwards the memory registry's.
+    pub(super) script: Mutex<VecDeque<Played>>,
     /// Readings wait for a permit each.
     pub(super) gate: Semaphore,
     pub(super) fault: Mutex<Option<Fault>>,
     pub(super) watch_ends: AtomicBool,
+}
+
+/// A watch with a text of its own.
+#[derive(Debug, Default)]
+pub(super) struct Played {
+    events: VecDeque<WatchEvent>,
+    stays: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +57,8 @@ impl Scripted {
             gets: AtomicUsize::new(0),
             under_way: AtomicUsize::new(0),
             under_way_max: AtomicUsize::new(0),
-            watches: AtomicUsize::new(0),
+            watches: Mutex::default(),
+            script: Mutex::default(),
             gate: Semaphore::new(permits),
             fault: Mutex::new(None),
             watch_ends: AtomicBool::new(false),
@@ -83,9 +100,12 @@ impl Registry for Scripted {
     }
 
     async fn watch(&self, options: &WatchOptions) -> Result<Watch> {
-        self.watches.fetch_add(1, Ordering::Relaxed);
+        self.watches.lock().unwrap().push(Instant::now());
+        if let Some(played) = self.script.lock().unwrap().pop_front() {
+            return Ok(Watch::new(played));
+        }
         if self.watch_ends.load(Ordering::Relaxed) {
-            return Ok(Watch::new(ended()));
+            return Ok(Watch::new(Played::default()));
         }
         self.memory.watch(options).await
     }
@@ -97,18 +117,29 @@ impl std::fmt::Display for Scripted {
     }
 }
 
-/// A stream that has ended.
-fn ended() -> impl futures_core::Stream<Item = WatchEvent> + Send + 'static {
-    struct Ended;
-    impl futures_core::Stream for Ended {
-        type Item = WatchEvent;
+// === impl Played ===
 
-        fn poll_next(
-            self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<WatchEvent>> {
-            std::task::Poll::Ready(None)
+impl Played {
+    /// A snapshot of these nodes of `greeter`.
+    pub(super) fn snapshot(mut self, ids: &[&str], at: u64) -> Self {
+        self.events.push_back(WatchEvent::SnapshotStart);
+        self.events.extend(nodes(ids).into_iter().map(WatchEvent::Node));
+        self.events.push_back(WatchEvent::SnapshotDone(Revision(at)));
+        self
+    }
+
+    pub(super) fn then_silence(self) -> Self {
+        Self { stays: true, ..self }
+    }
+}
+
+impl Stream for Played {
+    type Item = WatchEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<WatchEvent>> {
+        match self.events.pop_front() {
+            None if self.stays => Poll::Pending,
+            next => Poll::Ready(next),
         }
     }
-    Ended
 }
