@@ -10,6 +10,18 @@ use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong in a registry, a directory, or the reading of a name, address or setting.
+///
+/// ```
+/// use callsign_core::{Error, ErrorKind};
+///
+/// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+/// let error = Error::new(ErrorKind::Unavailable, "list services", "no answer from 127.0.0.1:2379")
+///     .with_source(refused)
+///     .with_hint("start etcd, or name another registry");
+/// assert!(error.is_retryable());
+/// assert_eq!(error.to_string(), "cannot list services: no answer from 127.0.0.1:2379");
+/// assert_eq!(error.chain(), "cannot list services: no answer from 127.0.0.1:2379: connection refused");
+/// ```
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 

@@ -73,7 +73,7 @@ pub struct Registrar(Arc<Shared>);
 
 /// A node that is kept registered. Made by [`Registrar::register`].
 ///
-/// Dropping it removes the entry in the background.
+/// Dropping it removes the entry in the background. See [`Registrar`] for an example.
 #[must_use = "dropping it removes the node from the registry"]
 pub struct Registration {
     key: NodeKey,
@@ -89,6 +89,31 @@ pub struct Registration {
 }
 
 /// Where a registration stands.
+///
+/// ```
+/// use std::sync::Arc;
+/// use callsign_core::{
+///     Node, memory::MemoryRegistry, registration::{Registrar, RegistrationState},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> callsign_core::Result<()> {
+/// let registry = MemoryRegistry::new();
+/// registry.set_away(true);
+/// let registrar = Registrar::new(Arc::new(registry.clone()));
+/// let node = Node::builder("greeter", "greeter-1", "127.0.0.1:4000").build()?;
+/// let registration = registrar.register(node, Default::default());
+///
+/// let mut states = registration.watch();
+/// let failed = states.wait_for(|state| state.error().is_some()).await.expect("not closed").clone();
+/// assert!(matches!(failed, RegistrationState::Registering { attempt: 2, .. }));
+///
+/// registry.set_away(false);
+/// registration.registered().await?;
+/// assert_eq!(registration.state().to_string(), "registered");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum RegistrationState {

@@ -4,6 +4,21 @@
 //! on top is in [`RegistryExt`], implemented once for every backend. What both may rely on is pinned down by the
 //! `conformance` suite, and every backend passes the same one.
 //!
+//! # Who does what
+//!
+//! A backend stores entries, keeps them alive while a [`Lease`] is held, and tells of changes. It does not retry a
+//! registration (a [`Registrar`](crate::registration::Registrar) does, the same way over every backend), does not cache
+//! and does not judge what it reads (a directory does). What it must do by itself is to recover its watches, for ever.
+//!
+//! # How to write one
+//!
+//! 1. Write and read entries with [`wire`](crate::model::wire), so that a fleet of mixed languages can share them.
+//! 2. Give each handle an owner of its own: registering a key that this handle registered before replaces the entry;
+//!    one that another live owner holds is a conflict.
+//! 3. Bound everything: how long a call waits, how many events a watch holds back. A watch that lags gets a new snapshot.
+//! 4. Run the `conformance` suite over it. It checks the contract, also where it is easily forgotten: futures dropped half
+//!    way, entries that nobody can read, names full of slashes.
+//!
 //! # Revisions
 //!
 //! A registry handle numbers the states it shows with a [`Revision`] that only grows. What [`Registry::get`] and

@@ -12,6 +12,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
 /// A set of background tasks that end together.
+///
+/// ```
+/// use callsign_core::Tasks;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let tasks = Tasks::new();
+/// tasks.spawn("ticker", std::future::pending());
+/// assert_eq!(tasks.len(), 1);
+/// tasks.close().await;
+/// assert!(tasks.is_empty());
+/// # }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Tasks(Arc<Inner>);
 

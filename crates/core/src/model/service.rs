@@ -5,6 +5,19 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{Domain, Endpoint, Node, ServiceName};
 
 /// The nodes of one name in one domain, with what can be read off them.
+///
+/// ```
+/// use std::sync::Arc;
+/// use callsign_core::{Node, Service};
+///
+/// let node = |service, id, version| Node::builder(service, id, "127.0.0.1:4000").version(version).build().map(Arc::new);
+/// let nodes = [node("greeter", "b", "2")?, node("cart", "a", "1")?, node("greeter", "a", "1")?];
+/// let services = Service::group(nodes);
+/// assert_eq!(services.iter().map(|service| service.name().as_str()).collect::<Vec<_>>(), ["cart", "greeter"]);
+/// assert_eq!(services[1].nodes()[0].id(), &"a");
+/// assert_eq!(services[1].versions().into_iter().collect::<Vec<_>>(), ["1", "2"]);
+/// # Ok::<(), callsign_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
     domain: Domain,

@@ -5,6 +5,14 @@ use std::time::Duration;
 use crate::model::{Domain, ServiceName};
 
 /// How an entry is kept.
+///
+/// ```
+/// use std::time::Duration;
+/// use callsign_core::registry::RegisterOptions;
+///
+/// let options = RegisterOptions::default().with_ttl(Duration::from_secs(30));
+/// assert_eq!(options.interval, Duration::from_secs(10));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RegisterOptions {
@@ -31,6 +39,15 @@ pub struct ListOptions {
 }
 
 /// What is watched.
+///
+/// ```
+/// use callsign_core::{Domain, registry::WatchOptions};
+///
+/// let everything = WatchOptions::in_domain(Domain::all());
+/// let one = WatchOptions::default().of("greeter".parse()?);
+/// assert!(everything.service.is_none() && one.service.is_some());
+/// # Ok::<(), callsign_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WatchOptions {

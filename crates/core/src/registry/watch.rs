@@ -19,6 +19,28 @@ use crate::{
 ///
 /// A snapshot is `SnapshotStart`, any number of `Node`, `SnapshotDone`; what it does not hold is gone. No other event comes
 /// in between but `Error`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use callsign_core::{
+///     Node, Registry, WatchEvent, memory::MemoryRegistry, registry::{Removal, WatchOptions},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> callsign_core::Result<()> {
+/// let registry = MemoryRegistry::new();
+/// let mut watch = registry.watch(&WatchOptions::default()).await?;
+/// assert!(matches!(watch.next().await, Some(WatchEvent::SnapshotStart)));
+/// assert!(matches!(watch.next().await, Some(WatchEvent::SnapshotDone(_))));
+///
+/// let node = Arc::new(Node::builder("greeter", "greeter-1", "127.0.0.1:4000").build()?);
+/// let lease = registry.register(&node, &Default::default()).await?;
+/// assert!(matches!(watch.next().await, Some(WatchEvent::Upsert(seen, _)) if seen == node));
+/// lease.release().await?;
+/// assert!(matches!(watch.next().await, Some(WatchEvent::Remove(_, Removal::Deregistered, _))));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub enum WatchEvent {
     /// A whole picture follows.

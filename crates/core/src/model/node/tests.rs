@@ -1,5 +1,3 @@
-use proptest::prelude::*;
-
 use super::*;
 
 fn plain() -> NodeBuilder {
@@ -47,37 +45,4 @@ fn a_later_word_takes_the_place_of_an_earlier_one() {
     let more = Metadata::from([("zone", "b"), ("k", "v")]);
     let node = plain().zone("a").group("blue").metadata_of(&more).build().unwrap();
     assert_eq!((node.zone(), node.group(), node.metadata().get("k")), (Some("b"), Some("blue"), Some("v")));
-}
-
-proptest! {
-    #[test]
-    fn whatever_is_said_a_node_is_built_whole_or_refused(
-        (domain, service, id) in (".{0,12}", ".{0,12}", ".{0,12}"),
-        (address, version) in ("[a-z0-9.:\\[\\]]{0,16}", ".{0,12}"),
-        pairs in prop::collection::vec((".{0,8}|weight", ".{0,8}|[0-9]{1,6}"), 0..6),
-    ) {
-        let metadata: Metadata = pairs.into_iter().collect();
-        let builder = Node::builder(&*service, &*id, &*address)
-            .domain(&*domain)
-            .version(&*version)
-            .metadata_of(&metadata);
-        match builder.clone().build() {
-            Ok(node) => {
-                prop_assert_eq!(node.domain().as_str(), &*domain);
-                prop_assert_eq!(node.service().as_str(), &*service);
-                prop_assert_eq!(node.id().as_str(), &*id);
-                prop_assert_eq!(node.address(), address);
-                prop_assert_eq!(node.metadata(), &metadata);
-                prop_assert_eq!(node.weight().is_some(), metadata.contains_key(keys::WEIGHT));
-                prop_assert!(node.dial_address().is_ok());
-                prop_assert_eq!(node.to_builder().build().unwrap(), node);
-            }
-            Err(error) => prop_assert_eq!(error.kind(), crate::ErrorKind::InvalidInput),
-        }
-        // As read, only names can be wrong.
-        let names = Domain::new(&domain).is_ok_and(|domain| !domain.is_all())
-            && ServiceName::new(&service).is_ok()
-            && NodeId::new(&id).is_ok();
-        prop_assert_eq!(builder.build_as_read().is_ok(), names);
-    }
 }
