@@ -114,6 +114,15 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_too_odd_to_be_read_as_a_duration(text in ".{0,12}", number in 0_u32..10_000, unit in "ns|us|ms|s|m|h|[a-z]") {
+            let _ = parse_duration(&text);
+            let read = parse_duration(&format!("{number}{unit}"));
+            proptest::prop_assert_eq!(read.is_ok(), number > 0 && !unit.is_empty() && ["ns", "us", "ms", "s", "m", "h"].contains(&&*unit));
+        }
+    }
+
     #[test]
     fn durations_are_written_with_three_digits() {
         for (nanos, text) in [

@@ -44,7 +44,9 @@ pub(crate) fn fields_to_flags(command: &clap::Command, args: Vec<OsString>) -> V
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (option, None),
         };
-        match known.get(&format!("--{name}")) {
+        // `--version` is an option of the whole program only; after `call` it may well be a field.
+        let option = if in_call && name == "version" { None } else { known.get(&format!("--{name}")) };
+        match option {
             Some(takes_value) => {
                 let wants_next = *takes_value && value.is_none();
                 out.push(arg);
@@ -109,6 +111,7 @@ mod tests {
             rewritten("callsign -o json --registry local call g M --x y -d {}"),
             "callsign -o json --registry local call g M --field x=y -d {}"
         );
+        assert_eq!(rewritten("callsign call g M --version 2"), "callsign call g M --field version=2");
     }
 
     #[test]
@@ -121,6 +124,19 @@ mod tests {
             "callsign",
         ] {
             assert_eq!(rewritten(line), line);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_that_was_written_is_lost(words in proptest::collection::vec("-{0,2}(call|ls|name|data|d|x|=|a=b|-1|[a-z]{0,3})", 0..8)) {
+            let args: Vec<OsString> = std::iter::once("callsign").chain(words.iter().map(String::as_str)).map(OsString::from).collect();
+            let rewritten = fields_to_flags(&crate::args::Cli::command(), args);
+            let text = rewritten.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+            for word in &words {
+                let word = word.trim_start_matches("--");
+                proptest::prop_assert!(text.contains(word), "{word:?} is not in {text:?}");
+            }
         }
     }
 }

@@ -86,6 +86,12 @@ pub(crate) async fn run(args: &Args, context: &Context) -> Result<()> {
     if context.settings.domain.is_all() {
         return Err(CliError::usage("the demo's nodes register in one domain, and * stands for all"));
     }
+    if registry.to_string() == "memory" {
+        return Err(CliError::usage(
+            "the demo's nodes are processes of their own, which do not share this memory",
+        )
+        .hint("leave --registry out, to use the default one"));
+    }
     let ids = free_ids(context, &*registry).await?;
     // Nodes of an earlier demo are of another group, and get none of our calls.
     let group = format!("demo-{}", std::process::id());
@@ -107,6 +113,9 @@ pub(crate) async fn run(args: &Args, context: &Context) -> Result<()> {
     let tasks = Tasks::new();
     tasks.spawn("watch the channel", look(channel.clone(), stage.clone()));
     let mut view = View::open(args, context)?;
+    if matches!(view, View::Silent) {
+        context.out.note(&format!("the demo runs for {}", units::short(args.duration)));
+    }
     let callers = Tasks::new();
     let began = tokio::select! {
         biased;

@@ -162,11 +162,19 @@ impl Args {
 /// Says each change of the registration's state, for as long as it is polled.
 async fn tell(registration: &Registration, node: &Node, registry: &str, say: impl Fn(&str)) {
     let mut states = registration.watch();
+    // Attempts go on for ever; each reason is told once, until something else happens.
+    let mut told = String::new();
+    let mut say = |text: String| {
+        if text != told {
+            say(&text);
+            told = text;
+        }
+    };
     loop {
         let state = states.borrow_and_update().clone();
         match state {
             RegistrationState::Registered { .. } => {
-                say(&format!(
+                say(format!(
                     "registered {}/{} at {} in {registry}",
                     node.service(),
                     node.id(),
@@ -174,9 +182,9 @@ async fn tell(registration: &Registration, node: &Node, registry: &str, say: imp
                 ));
             }
             RegistrationState::Registering { last_error: Some(error), .. } => {
-                say(&format!("not registered, trying again: {}", error.chain()));
+                say(format!("not registered, trying again: {}", error.chain()));
             }
-            RegistrationState::Lost { error } => say(&format!("registration lost: {}", error.chain())),
+            RegistrationState::Lost { error } => say(format!("registration lost: {}", error.chain())),
             _ => {}
         }
         if states.changed().await.is_err() {

@@ -1,5 +1,6 @@
 use std::io::Write as _;
 
+use proptest::prelude::*;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 use serde_json::{Value, json};
 
@@ -175,4 +176,54 @@ fn a_method_is_found_by_each_of_its_names() {
         assert!(error.render(Paint::OFF).contains(&format!("did you mean `{near}`?")), "{written}");
     }
     assert!(!name("Zebra.Stripe").unwrap_err().render(Paint::OFF).contains("did you mean"));
+}
+
+/// Any JSON, with keys that the schema has more often than not.
+fn anything() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[A-Z0-9a-z:.-]{0,12}".prop_map(Value::from),
+    ];
+    let key = prop_oneof![
+        prop::sample::select(
+            &["id", "items", "byShelf", "colour", "placedAt", "limit", "part", "count", "codes", "card"][..]
+        )
+        .prop_map(str::to_owned),
+        "[a-z]{0,4}",
+    ];
+    leaf.prop_recursive(4, 24, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((key.clone(), inner), 0..4)
+                .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn every_body_fits_or_is_refused_with_a_reason(body in anything()) {
+        // The schema is the same for all cases, and takes a while to compile.
+        static ORDER: std::sync::OnceLock<MessageDescriptor> = std::sync::OnceLock::new();
+        if let Err(error) = read(ORDER.get_or_init(order), &body) {
+            let told = error.render(Paint::OFF);
+            prop_assert!(told.contains("because: "), "{told}");
+        }
+    }
+
+    #[test]
+    fn every_body_survives_the_way_to_a_message_and_back(name in ".{0,20}", count in any::<i32>(), total in any::<u64>()) {
+        static ORDER: std::sync::OnceLock<MessageDescriptor> = std::sync::OnceLock::new();
+        let body = json!({"id": name, "items": [{"name": name, "count": count}], "total": total});
+        let message = read(ORDER.get_or_init(order), &body).unwrap();
+        let back = serde_json::to_value(super::Reply::new(&message).unwrap().data()).unwrap();
+        prop_assert_eq!(&back["id"], &body["id"]);
+        prop_assert_eq!(&back["items"][0]["count"], &body["items"][0]["count"]);
+        prop_assert_eq!(&back["total"], &Value::from(total.to_string()));
+    }
 }

@@ -17,6 +17,10 @@ const EVENTS_SHOWN: usize = 9;
 /// Slots of time in the curve of calls.
 const CURVE_SLOTS: usize = 24;
 
+/// Columns that the table takes without bars, and the most that a bar takes.
+const TABLE_COLUMNS: usize = 84;
+const BAR_MAX: usize = 40;
+
 /// The curve's heights.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -86,6 +90,7 @@ fn nodes(stage: &Stage, totals: &Totals, columns: usize, paint: Paint) -> Vec<St
         ("SHARE", Align::Right),
         ("P50", Align::Right),
         ("P99", Align::Right),
+        ("", Align::Left),
     ]);
     let nodes = stage.nodes();
     for node in &nodes {
@@ -101,6 +106,7 @@ fn nodes(stage: &Stage, totals: &Totals, columns: usize, paint: Paint) -> Vec<St
             percent(line.calls, answered(totals)),
             time(line.p50),
             time(line.p99),
+            bar(line.calls, answered(totals), columns),
         ]);
     }
     let lines = table.lines(Paint::OFF).into_iter().map(|line| fit(&line, columns));
@@ -117,17 +123,24 @@ fn nodes(stage: &Stage, totals: &Totals, columns: usize, paint: Paint) -> Vec<St
     painted
 }
 
+/// A node's share as a bar, where there is room for one.
+fn bar(part: u64, whole: u64, columns: usize) -> String {
+    let room = columns.saturating_sub(TABLE_COLUMNS).min(BAR_MAX);
+    let cells = (part as f64 * room as f64 / whole.max(1) as f64).round() as usize;
+    if cells == 0 { " ".to_owned() } else { "█".repeat(cells) }
+}
+
 fn rate(totals: &Totals, columns: usize, paint: Paint) -> String {
     let counts = format!(
-        "{:>6} calls/s  {}  {} calls  ",
+        "{:>6} calls/s  {}  {} calls ",
         units::thousands(totals.rate),
         curve(&totals.curve),
         units::thousands(totals.all.calls),
     );
     let failed = format!("{} failed", units::thousands(totals.failed));
-    let counts = fit(&counts, columns.saturating_sub(failed.len()));
+    let counts = fit(&counts, columns.saturating_sub(failed.len() + 1));
     let failed = if totals.failed == 0 { paint.good(failed) } else { paint.error(failed) };
-    format!("{counts}{failed}")
+    format!("{counts} {failed}")
 }
 
 fn curve(slots: &[u32]) -> String {
