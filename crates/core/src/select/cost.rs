@@ -17,6 +17,15 @@ const SAMPLE_MAX: Duration = Duration::from_secs(300);
 /// Queue lengths whose logarithm is looked up.
 const LN_TABLE: usize = 256;
 
+/// What a call to an unknown node is assumed to cost, in seconds; linkerd assumes as much.
+const ASSUMED: f64 = 0.03;
+
+/// Below every score in this process's life, and not so far out that a difference of a millionth is lost.
+const UNTRIED: f64 = -1e6;
+
+/// No score but a mark: to be compared with [`score_assuming`].
+pub(super) const UNPROVEN: f64 = f64::MAX;
+
 /// Natural logarithms of 1, 2, 3 ...
 static LN: [f64; LN_TABLE] = ln_table();
 
@@ -98,17 +107,21 @@ impl Estimate {
 
 /// Expected cost of one more call on top of `inflight`: only the order of these values means anything.
 ///
-/// A node without a sample is worth one call, to learn about it, and no second one before that has been answered, unless the
-/// others know no more.
+/// A node without a sample is worth one call at once, to learn about it. What a second one would cost is [`UNPROVEN`].
 #[inline]
 pub(super) fn score(g: f64, inflight: u32) -> f64 {
-    // Outside of what `g` can be in this process's life; not so far out that a difference of a millionth is lost.
-    const UNTRIED: f64 = -1e6;
-    const UNPROVEN: f64 = 1e9;
     if g == f64::NEG_INFINITY {
-        return if inflight == 0 { UNTRIED } else { UNPROVEN + f64::from(inflight) };
+        return if inflight == 0 { UNTRIED } else { UNPROVEN };
     }
     g + ln(inflight)
+}
+
+/// As [`score`], with the unproven assumed to cost as much as any unknown node, at the `time` given in units of the decay.
+pub(super) fn score_assuming(g: f64, inflight: u32, time: f64) -> f64 {
+    match score(g, inflight) {
+        UNPROVEN => ASSUMED.ln() + time + ln(inflight),
+        known => known,
+    }
 }
 
 /// `now` as seconds since the first time that this process asked; only differences matter, and earlier times are negative.

@@ -180,6 +180,17 @@ impl Load {
         cost::score(f64::from_bits(self.0.g.load(Relaxed)), self.about_inflight())
     }
 
+    /// As [`score`](Self::score), with an unproven node assumed to cost what any unknown one does at `time`.
+    pub(super) fn score_assuming(&self, time: f64) -> f64 {
+        cost::score_assuming(self.0.estimate().g, self.about_inflight(), time)
+    }
+
+    /// When the last sample was taken, in units of the decay.
+    pub(super) fn last_sample(&self) -> Option<f64> {
+        let Estimate { g, at } = self.0.estimate();
+        (g > f64::NEG_INFINITY).then_some(at / self.0.model.decay)
+    }
+
     /// The estimate's logarithm, once there is an estimate.
     pub(super) fn known_g(&self) -> Option<f64> {
         let g = self.0.estimate().g;

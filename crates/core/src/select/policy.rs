@@ -1,29 +1,21 @@
 //! The strategies at work: each with the tables it has over one view.
 
+mod least;
 mod round_robin;
 mod stride;
 
 use std::{
     fmt,
-    hint::select_unpredictable,
     sync::{Arc, atomic::AtomicU64},
 };
 
 use self::{round_robin::RoundRobin, stride::Stride};
 use super::{
     Load, PickRequest, Strategy,
-    sample::{self, Alias, Drawn},
+    sample::{self, Alias},
     view::Candidate,
 };
 use crate::model::Node;
-
-/// By how much, as a logarithm, a node must look cheaper than the one drawn before it, when weights decide who is drawn.
-/// Without it two idle nodes that are as good as equal would take turns, whatever their weights.
-const WEIGHTED_MARGIN: f64 = 0.1;
-
-/// What a lot adds at most to a number of calls in flight, and to the logarithm of a cost.
-const REQUEST_LOT: f64 = 0.5;
-const SCORE_LOT: f64 = 1e-6;
 
 /// A strategy of your own: give it to [`Strategy::Custom`].
 pub trait CustomStrategy: fmt::Debug + Send + Sync {
@@ -111,22 +103,13 @@ impl Policy {
             Self::Random(Some(alias)) => Some(alias.draw(rng)),
             Self::RoundRobin(turn) => Some(turn.next(count)),
             Self::Stride(stride) => Some(stride.next()),
-            Self::LeastRequest(None) => {
-                let key = |candidate: &Candidate| f64::from(candidate.load.about_inflight());
-                least_of_distinct(candidates, choices, request, rng, REQUEST_LOT, key)
-            }
+            Self::LeastRequest(None) => least::by_requests(candidates, choices, request, rng),
             Self::LeastRequest(Some(alias)) => {
-                let key =
-                    |candidate: &Candidate| f64::from(candidate.load.about_inflight()) / candidate.weight;
-                least_of_weighted(candidates, alias, choices, request, rng, 0.0, key)
+                least::by_requests_and_weight(candidates, alias, choices, request, rng)
             }
-            Self::Adaptive(None) => {
-                let key = |candidate: &Candidate| candidate.load.score();
-                least_of_distinct(candidates, choices, request, rng, SCORE_LOT, key)
-            }
+            Self::Adaptive(None) => least::by_cost(candidates, choices, request, rng),
             Self::Adaptive(Some(alias)) => {
-                let key = |candidate: &Candidate| candidate.load.score();
-                least_of_weighted(candidates, alias, choices, request, rng, WEIGHTED_MARGIN, key)
+                least::by_cost_and_weight(candidates, alias, choices, request, rng)
             }
             Self::Custom(custom) => custom.pick(&Candidates(candidates), request, rng),
         }
@@ -212,81 +195,4 @@ impl Candidates<'_> {
 fn alias(candidates: &[Candidate]) -> Option<Alias> {
     let weights: Vec<f64> = candidates.iter().map(|candidate| candidate.weight).collect();
     weights.windows(2).any(|pair| pair[0] != pair[1]).then(|| Alias::new(&weights))
-}
-
-/// The least of `choices` distinct candidates drawn at random. `lot` is what a lot, from zero to one, adds to a key: too little
-/// to matter but between keys that are the same.
-#[inline]
-fn least_of_distinct(
-    candidates: &[Candidate],
-    choices: usize,
-    request: &PickRequest<'_>,
-    rng: &mut fastrand::Rng,
-    lot: f64,
-    key: impl Fn(&Candidate) -> f64,
-) -> Option<usize> {
-    let count = candidates.len();
-    let key = |index: usize| key(&candidates[index]);
-    match choices.min(count) {
-        ..=2 => {
-            let (i, j) = sample::two(count, rng);
-            let (less, other) = select_unpredictable(key(j) < key(i), (j, i), (i, j));
-            [less, other].into_iter().find(|index| candidates[*index].may_take(request))
-        }
-        3 => least(candidates, keyed(sample::distinct::<3>(count, rng), lot, key), request, 0.0),
-        4 => least(candidates, keyed(sample::distinct::<4>(count, rng), lot, key), request, 0.0),
-        5 => least(candidates, keyed(sample::distinct::<5>(count, rng), lot, key), request, 0.0),
-        6 => least(candidates, keyed(sample::distinct::<6>(count, rng), lot, key), request, 0.0),
-        7 => least(candidates, keyed(sample::distinct::<7>(count, rng), lot, key), request, 0.0),
-        _ => least(candidates, keyed(sample::distinct::<8>(count, rng), lot, key), request, 0.0),
-    }
-}
-
-#[inline]
-fn keyed<const D: usize>(
-    drawn: [Drawn; D],
-    lot: f64,
-    key: impl Fn(usize) -> f64,
-) -> impl Iterator<Item = (usize, f64)> {
-    drawn.map(|drawn| (drawn.index(), key(drawn.index()) + lot * drawn.lot())).into_iter()
-}
-
-/// The least of `choices` candidates drawn by weight, each independently of the others: so the weights are kept exactly while
-/// all are as good as each other. A later one must be less by `margin`.
-#[inline]
-fn least_of_weighted(
-    candidates: &[Candidate],
-    alias: &Alias,
-    choices: usize,
-    request: &PickRequest<'_>,
-    rng: &mut fastrand::Rng,
-    margin: f64,
-    key: impl Fn(&Candidate) -> f64,
-) -> Option<usize> {
-    let keyed = (0..choices.min(candidates.len())).map(|_| {
-        let index = alias.draw(rng);
-        (index, key(&candidates[index]))
-    });
-    least(candidates, keyed, request, margin)
-}
-
-/// The first of the candidates given with their keys, unless a later one is less by more than `margin`, and so on. Those that
-/// may not be taken do not count.
-#[inline]
-fn least(
-    candidates: &[Candidate],
-    keyed: impl Iterator<Item = (usize, f64)>,
-    request: &PickRequest<'_>,
-    margin: f64,
-) -> Option<usize> {
-    const NONE: usize = usize::MAX;
-    let (mut best, mut to_beat) = (NONE, f64::INFINITY);
-    for (index, key) in keyed {
-        let key = if candidates[index].may_take(request) { key } else { f64::INFINITY };
-        // Which one is less cannot be foreseen: moves are cheaper than a branch here.
-        let less = key < to_beat;
-        best = select_unpredictable(less, index, best);
-        to_beat = select_unpredictable(less, key - margin, to_beat);
-    }
-    (best != NONE).then_some(best)
 }

@@ -110,12 +110,18 @@ fn the_table_holds_logarithms() {
 }
 
 #[test]
-fn an_unproven_node_gets_one_call_and_no_second_before_the_others() {
-    let unknown = Estimate::UNKNOWN.g;
-    let slow = MODEL.after(Estimate::UNKNOWN, Sample::Exact(300.0), 1e9).g;
-    assert!(score(unknown, 0) < score(slow, 0));
-    assert!(score(unknown, 1) > score(slow, 1000));
-    assert!(score(unknown, 1) < score(unknown, 2));
+fn an_unknown_node_is_tried_first_and_then_assumed_to_be_ordinary() {
+    let (unknown, now) = (Estimate::UNKNOWN.g, 1e6);
+    let known = |seconds| MODEL.after(Estimate::UNKNOWN, Sample::Exact(seconds), now).g;
+    assert!(score(unknown, 0) < score(known(1e-6), 0));
+    assert_eq!(score(unknown, 1), UNPROVEN);
+    let assumed = |inflight| score_assuming(unknown, inflight, now / MODEL.decay);
+    assert!(assumed(1) < assumed(2));
+    assert!(
+        assumed(1) > score(known(0.05), 0) && assumed(1) < score(known(0.07), 0),
+        "30 ms, and one call ahead"
+    );
+    assert_eq!(score_assuming(known(0.5), 3, now), score(known(0.5), 3));
 }
 
 #[test]

@@ -1,0 +1,150 @@
+//! The adaptive strategy on a fleet that is simulated: calls begin at a steady rate, nodes answer after a while.
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn adaptive(choices: u8) -> AdaptiveConfig {
+    AdaptiveConfig::default().choices(Choices::Fixed(choices))
+}
+
+/// What one node does with a call that begins at a time since the start.
+type Behaviour<'a> = &'a dyn Fn(usize, Duration) -> (Outcome, Duration);
+
+/// Calls per node and failed calls, when one call begins each `gap`.
+fn simulate(slate: &Slate<()>, gap: Duration, span: Duration, behaviour: Behaviour<'_>) -> (Vec<u32>, u32) {
+    let (mut rng, start) = (rng(), Instant::now());
+    let (mut calls, mut failed) = (vec![0; slate.members().len()], 0);
+    let mut running: Vec<(Duration, Outcome, Duration, Ticket)> = Vec::new();
+    let mut now = Duration::ZERO;
+    while now < span {
+        running.retain(|(end, outcome, elapsed, ticket)| {
+            if *end <= now {
+                ticket.mark(*outcome, *elapsed, start + *end);
+            }
+            *end > now
+        });
+        let picked = slate.pick(&PickRequest::default(), &mut rng).unwrap();
+        let (outcome, elapsed) = behaviour(picked.index, now);
+        calls[picked.index] += 1;
+        failed += u32::from(outcome == Outcome::Failure);
+        running.push((now + elapsed, outcome, elapsed, picked.ticket));
+        now += gap;
+    }
+    (calls, failed)
+}
+
+/// Eleven nodes that answer within 20 ms, one of which fails within 1 ms during the second half of a minute.
+fn failed_share_of_a_gray_failure(config: AdaptiveConfig) -> f64 {
+    let strategy = Strategy::Adaptive(config);
+    let mut members = members(11);
+    members.iter_mut().for_each(|member| {
+        member.load = strategy.new_load();
+        member.load.set_ready(true);
+    });
+    let slate = slate(&strategy, members);
+    let (calls, failed) = simulate(&slate, MS, Duration::from_secs(60), &|index, at| match index {
+        4 if at >= Duration::from_secs(30) => (Outcome::Failure, MS),
+        _ => (Outcome::Success, 20 * MS),
+    });
+    f64::from(failed) / f64::from(calls.iter().sum::<u32>())
+}
+
+#[test]
+fn a_node_that_fails_fast_loses_its_traffic_because_failures_are_charged() {
+    for choices in [2, 4, 8] {
+        let share = failed_share_of_a_gray_failure(adaptive(choices));
+        assert!(share <= 0.0005, "{choices} choices: {share}");
+    }
+}
+
+#[test]
+fn without_the_charge_it_would_draw_the_traffic_of_the_others() {
+    let share = failed_share_of_a_gray_failure(adaptive(8).error_charge(Duration::ZERO).unwrap());
+    assert!(share > 0.2, "{share}");
+}
+
+#[test]
+fn a_slow_node_gets_few_calls_and_a_fast_fleet_is_balanced() {
+    let slate = slate(&Strategy::Adaptive(adaptive(8)), members(10));
+    let (calls, _) = simulate(&slate, MS, Duration::from_secs(20), &|index, at| {
+        let wobble = MS * (at.as_millis() as u32 * 7 % 5);
+        (Outcome::Success, if index == 0 { 500 * MS } else { 20 * MS + wobble })
+    });
+    assert!(calls[0] < 100, "{calls:?}");
+    assert!(calls[1..].iter().all(|calls| (1700..2800).contains(calls)), "{calls:?}");
+}
+
+#[test]
+fn nodes_that_answer_faster_than_the_floor_share_the_calls_evenly() {
+    let slate = slate(&Strategy::Adaptive(adaptive(8)), members(3));
+    // One call at a time; the nodes differ eightfold, but by less than anybody notices.
+    let (calls, _) = simulate(&slate, MS, Duration::from_secs(3), &|index, _| {
+        (Outcome::Success, Duration::from_micros(100 << index))
+    });
+    assert!(calls.iter().all(|calls| calls.abs_diff(1000) < 100), "{calls:?}");
+}
+
+#[test]
+fn a_repaired_node_is_tried_again() {
+    let slate = slate(&Strategy::Adaptive(adaptive(8)), members(4));
+    let bad_until = Duration::from_secs(1);
+    let (calls, failed) = simulate(&slate, MS, Duration::from_secs(120), &|index, at| {
+        let bad = index == 0 && at < bad_until;
+        if bad { (Outcome::Failure, MS) } else { (Outcome::Success, 10 * MS) }
+    });
+    assert_eq!(failed, 1, "the first call, while nothing is known of any node");
+    assert!(calls[0] > 10_000, "five seconds decay to ten milliseconds within about a minute: {calls:?}");
+}
+
+#[test]
+fn a_new_node_begins_at_the_median_of_the_others() {
+    let (strategy, mut rng, now) = (Strategy::default(), rng(), Instant::now());
+    let mut members = members(5);
+    for (n, member) in members.iter().enumerate() {
+        let cost = MS * 10 * (n as u32 + 1);
+        member.load.ticket().mark(Outcome::Success, cost, now);
+        member.load.ticket().mark(Outcome::Success, cost, now);
+    }
+    members.push(member("late", |node| node));
+    let slate = Slate::new(&strategy, &Filters::default(), members, None, &mut rng);
+    let cost = slate.members()[5].load.cost(now).unwrap();
+    assert!(cost.abs_diff(30 * MS) < MS, "{cost:?}");
+    assert_eq!(slate.members()[5].load.latency(), None, "assumed, not measured");
+}
+
+#[test]
+fn a_cold_client_tries_every_node_once_before_any_twice() {
+    let slate = slate(&Strategy::Adaptive(adaptive(8)), members(8));
+    let mut rng = rng();
+    let mut picked: Vec<_> = (0..8).map(|_| slate.pick(&PickRequest::default(), &mut rng).unwrap()).collect();
+    picked.sort_by_key(|picked| picked.index);
+    picked.dedup_by_key(|picked| picked.index);
+    assert_eq!(picked.len(), 8);
+}
+
+#[test]
+fn a_node_that_fails_first_does_not_draw_the_calls_while_the_others_have_yet_to_answer() {
+    for choices in [2, 8] {
+        let slate = slate(&Strategy::Adaptive(adaptive(choices)), members(6));
+        let (_, failed) = simulate(&slate, MS, Duration::from_secs(1), &|index, _| match index {
+            0 => (Outcome::Failure, MS),
+            _ => (Outcome::Success, 100 * MS),
+        });
+        assert!(failed <= 2, "{choices} choices: {failed}");
+    }
+}
+
+#[test]
+fn with_hardly_any_calls_two_are_compared_and_with_many_eight() {
+    let (slate, start) = (slate(&Strategy::default(), members(10)), Instant::now());
+    assert_eq!(slate.choices(), 8);
+    let second = |n: u64| start + Duration::from_secs(n);
+    (0..60).for_each(|n| slate.tick(second(n)));
+    assert_eq!(slate.choices(), 2);
+    for n in 60..180 {
+        (0..10).for_each(|_| slate.members()[0].load.ticket().mark(Outcome::Success, MS, second(n)));
+        slate.tick(second(n));
+    }
+    assert_eq!(slate.choices(), 8);
+}
