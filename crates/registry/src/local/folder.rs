@@ -294,7 +294,7 @@ impl Dir<'_> {
 // === impl Stamp ===
 
 impl Stamp {
-    fn of(stat: &Stat) -> Self {
+    pub(super) fn of(stat: &Stat) -> Self {
         Self {
             inode: as_u64(stat.st_ino),
             size: as_u64(stat.st_size),

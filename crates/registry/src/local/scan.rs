@@ -319,3 +319,6 @@ impl Scan {
         true
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

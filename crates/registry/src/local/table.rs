@@ -122,3 +122,6 @@ impl Table {
         Revision(self.revision)
     }
 }
+
+#[cfg(test)]
+mod tests;

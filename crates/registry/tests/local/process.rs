@@ -9,14 +9,14 @@ use callsign_core::{
     Registry, WatchEvent,
     registry::{Lease, RegisterOptions},
 };
-use callsign_registry::local::LocalRegistry;
+use callsign_registry::local::{LocalConfig, LocalRegistry};
 use rustix::process::{Pid, Signal};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout},
 };
 
-use super::{PATIENCE, next, node, open};
+use super::{NEVER, PATIENCE, next, node};
 
 const ROLE: &str = "CALLSIGN_TEST_ROLE";
 const FOLDER: &str = "CALLSIGN_TEST_FOLDER";
@@ -133,9 +133,13 @@ fn child() {
     let (Ok(role), Ok(folder)) = (std::env::var(ROLE), std::env::var(FOLDER)) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
+        let registry = match LocalRegistry::open(LocalConfig::new(folder).with_rescan(NEVER)) {
+            Ok(registry) => registry,
+            Err(error) => return say(format_args!("{:?}; {}", error.kind(), error.chain())),
+        };
         match role.as_str() {
-            "node" => obey(&open(folder.as_ref())).await,
-            "watch" => report(&open(folder.as_ref())).await,
+            "node" => obey(&registry).await,
+            "watch" => report(&registry).await,
             other => panic!("no role {other}"),
         }
     });
