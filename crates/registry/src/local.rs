@@ -50,11 +50,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod work;
 
 use std::{
     fmt,
     path::Path,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -76,10 +77,9 @@ use self::{
     lease::{Holding, Holdings, LocalLease},
     scan::Scan,
     scanner::Request,
+    work::{WORK_MAX, Wanted, blocking, slow},
 };
 
-/// How long a piece of work on files may take before it is given up.
-const WORK_MAX: Duration = Duration::from_secs(5);
 /// How often a name is tried for that somebody has, and how long is waited in between. A reader that looks at a dead
 /// owner's entry, or removes it, is done long before the end; whoever still has it then is its owner.
 const CLAIM_WAITS_MS: [u64; 6] = [1, 2, 4, 8, 16, 32];
@@ -118,6 +118,8 @@ struct Handle {
     folder: Arc<Folder>,
     holdings: Arc<Holdings>,
     scanner: OnceLock<mpsc::Sender<Request>>,
+    /// Held while a name is given to an entry or taken away, so that what is asked first is done first.
+    names: Mutex<()>,
     tasks: Tasks,
 }
 
@@ -138,6 +140,7 @@ impl LocalRegistry {
             folder: Arc::new(folder),
             holdings: Arc::default(),
             scanner: OnceLock::new(),
+            names: Mutex::new(()),
             tasks: Tasks::new(),
         })))
     }
@@ -166,7 +169,7 @@ impl Registry for LocalRegistry {
         let mut waits = CLAIM_WAITS_MS.into_iter();
         loop {
             let (handle, node) = (handle.clone(), node.clone());
-            match blocking(OP, move || handle.claim(OP, &node, draft)).await?? {
+            match blocking(OP, move |wanted| handle.claim(OP, &node, draft, wanted)).await? {
                 Claim::Ours(lease) => return Ok(Box::new(lease)),
                 Claim::Taken { draft: again, error } => {
                     let Some(wait) = waits.next() else { return Err(error) };
@@ -179,14 +182,18 @@ impl Registry for LocalRegistry {
 
     async fn deregister(&self, key: &NodeKey) -> Result<()> {
         const OP: &str = "deregister node";
-        let (folder, name) = (self.0.folder.clone(), name::file_name(key));
-        blocking(OP, move || match folder.enter(OP) {
-            Ok(dir) => dir.withdraw(OP, &name),
-            // Without the folder there is no entry.
-            Err(error) if error.kind() == ErrorKind::Unavailable => Ok(()),
-            Err(error) => Err(error),
+        let (handle, name) = (self.0.clone(), name::file_name(key));
+        blocking(OP, move |wanted| {
+            let _order = handle.names.lock().unwrap_or_else(PoisonError::into_inner);
+            wanted.check(OP)?;
+            match handle.folder.enter(OP) {
+                Ok(dir) => dir.withdraw(OP, &name),
+                // Without the folder there is no entry.
+                Err(error) if error.kind() == ErrorKind::Unavailable => Ok(()),
+                Err(error) => Err(error),
+            }
         })
-        .await?
+        .await
     }
 
     async fn get(&self, service: &ServiceName, options: &GetOptions) -> Result<Listing> {
@@ -260,7 +267,15 @@ impl Handle {
     }
 
     /// Tries once to put the entry of `node` in place.
-    fn claim(self: Arc<Self>, op: &'static str, node: &Node, draft: Option<Draft>) -> Result<Claim> {
+    fn claim(
+        self: &Arc<Self>,
+        op: &'static str,
+        node: &Node,
+        draft: Option<Draft>,
+        wanted: &Wanted,
+    ) -> Result<Claim> {
+        let _order = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.check(op)?;
         let dir = self.folder.enter_or_make(op)?;
         let draft = match draft {
             Some(draft) => draft,
@@ -287,25 +302,6 @@ impl Handle {
         };
         Ok(Claim::Taken { draft, error })
     }
-}
-
-/// Does work on files, on the blocking pool, for at most [`WORK_MAX`].
-async fn blocking<T: Send + 'static>(
-    op: &'static str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T> {
-    match tokio::time::timeout(WORK_MAX, tokio::task::spawn_blocking(work)).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => {
-            Err(Error::new(ErrorKind::Internal, op, "the work on files was broken off").with_source(error))
-        }
-        Err(_) => Err(slow(op)),
-    }
-}
-
-fn slow(op: &'static str) -> Error {
-    Error::new(ErrorKind::DeadlineExceeded, op, format!("the file system took more than {WORK_MAX:?}"))
-        .with_hint("see whether its disk still answers; set CALLSIGN_LOCAL_DIR to a folder on a tmpfs if it does not")
 }
 
 fn busy(op: &'static str, key: &NodeKey) -> Error {

@@ -15,9 +15,10 @@ use callsign_core::{
 use tokio::sync::watch;
 
 use super::{
-    Handle, blocking, entry,
+    Handle, entry,
     folder::{Dir, Draft, Folder, Placed},
     name,
+    work::{Wanted, blocking},
 };
 
 /// One entry that this process owns, or has lost.
@@ -51,7 +52,7 @@ impl Holding {
     }
 
     /// Writes the entry anew, for `node`.
-    pub(super) fn rewrite(&self, op: &'static str, node: &Node) -> Result<()> {
+    pub(super) fn rewrite(&self, op: &'static str, node: &Node, wanted: &Wanted) -> Result<()> {
         if node.key() != self.key {
             return Err(Error::invalid(
                 op,
@@ -60,6 +61,7 @@ impl Holding {
         }
         let dir = self.folder.enter(op)?;
         let mut placed = self.placed();
+        wanted.check(op)?;
         if placed.as_ref().is_none_or(|ours| !dir.leads_to(&self.name, ours.stamp)) {
             drop(placed);
             self.check(&dir);
@@ -111,6 +113,12 @@ impl Holding {
     #[cfg(test)]
     pub(super) fn abandon(&self) {
         *self.placed() = None;
+    }
+
+    /// Keeps all work on the entry waiting.
+    #[cfg(test)]
+    pub(super) fn turn(&self) -> impl Drop + '_ {
+        self.placed()
     }
 
     fn lose(&self, error: Error) {
@@ -196,13 +204,13 @@ impl Lease for LocalLease {
     async fn update(&mut self, node: &Arc<Node>) -> Result<()> {
         const OP: &str = "update registration";
         let (holding, node) = (self.holding.clone(), node.clone());
-        blocking(OP, move || holding.rewrite(OP, &node)).await?
+        blocking(OP, move |wanted| holding.rewrite(OP, &node, wanted)).await
     }
 
     async fn release(self: Box<Self>) -> Result<()> {
         const OP: &str = "deregister node";
         let holding = self.holding.clone();
-        blocking(OP, move || holding.release(OP)).await?
+        blocking(OP, move |_| holding.release(OP)).await
     }
 }
 

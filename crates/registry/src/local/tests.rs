@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +14,7 @@ use async_trait::async_trait;
 use callsign_core::{
     Node, NodeKey, ServiceName,
     conformance::Harness,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     registry::{GetOptions, Lease, ListOptions, Listing, RegisterOptions, Registry, Watch, WatchOptions},
 };
 
@@ -133,6 +134,66 @@ impl Drop for MortalLease {
             self.holding.abandon();
         }
     }
+}
+
+fn weighing(weight: u16) -> Arc<Node> {
+    Arc::new(Node::builder("greeter", "n", "127.0.0.1:1").weight(weight).build().unwrap())
+}
+
+async fn weight(registry: &LocalRegistry) -> Option<u16> {
+    let listing = registry.list(&Default::default()).await.unwrap();
+    assert!(listing.nodes.len() < 2);
+    listing.nodes.first().and_then(|node| node.weight())
+}
+
+/// Polls a call once, which hands its work to another thread, and gives it up there.
+async fn begin_and_give_up<T>(call: impl Future<Output = T>) {
+    tokio::select! {
+        biased;
+        _ = call => panic!("the work cannot have been done"),
+        () = std::future::ready(()) => {}
+    }
+}
+
+#[tokio::test]
+#[expect(clippy::await_holding_lock, reason = "to keep work waiting is what it is held for")]
+async fn a_call_that_was_given_up_never_undoes_what_a_later_one_did() {
+    let folder = Folder::new(true);
+    let registry = LocalRegistry::open(LocalConfig::new(folder.folder.path())).unwrap();
+    let options = RegisterOptions::default();
+    let (two, four) = (weighing(2), weighing(4));
+    for _ in 0..20 {
+        // All of it waits for the name's turn, and then runs in an order that nobody knows.
+        let turn = registry.0.names.lock().unwrap();
+        begin_and_give_up(registry.register(&weighing(1), &options)).await;
+        begin_and_give_up(registry.deregister(&weighing(1).key())).await;
+        let (lease, ()) = tokio::join!(biased; registry.register(&two, &options), async { drop(turn) });
+        let mut lease = lease.unwrap();
+        assert_eq!(weight(&registry).await, Some(2));
+
+        let holding = registry.0.holdings.find(&name::file_name(&weighing(1).key())).unwrap();
+        let turn = holding.turn();
+        begin_and_give_up(lease.update(&weighing(3))).await;
+        let (updated, ()) = tokio::join!(biased; lease.update(&four), async { drop(turn) });
+        updated.unwrap();
+        assert_eq!(weight(&registry).await, Some(4));
+        lease.release().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_reader_who_looks_at_a_dead_entry_is_not_taken_for_its_owner() {
+    let folder = Folder::new(true);
+    let registry = LocalRegistry::open(LocalConfig::new(folder.folder.path())).unwrap();
+    let path = folder.folder.path().join(name::file_name(&weighing(1).key()));
+    std::fs::write(&path, super::entry::encode(&weighing(1), 1)).unwrap();
+    let reader = std::fs::File::open(&path).unwrap();
+    rustix::fs::flock(&reader, rustix::fs::FlockOperation::LockShared).unwrap();
+    let options = RegisterOptions::default();
+    let error = registry.register(&weighing(1), &options).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
+    drop(reader);
+    registry.register(&weighing(1), &options).await.unwrap();
 }
 
 mod with_kernel_events {

@@ -91,7 +91,7 @@ async fn what_crashed_processes_left_unfinished_is_cleared_away() {
     let left = folder.path().join(".tmp/1-0123456789abcdef");
     fs::write(&left, "half").unwrap();
     let held = fs::File::create(folder.path().join(".tmp/2-0123456789abcdef")).unwrap();
-    held.lock().unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
     assert_eq!(ids(&open(folder.path())).await, ["n"]);
     assert!(!left.exists());
     assert!(folder.path().join(".tmp/2-0123456789abcdef").exists(), "somebody is still writing this one");
