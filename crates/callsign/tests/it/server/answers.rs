@@ -9,7 +9,8 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::support::{Connection, builder, hello, run, soon};
+use super::greeter_client;
+use crate::support::{Connection, TestGreeter, builder, hello, run, soon};
 
 #[tokio::test]
 async fn all_four_shapes_of_a_call_are_answered() {
@@ -232,6 +233,30 @@ async fn a_service_is_found_by_its_last_part_as_go_micros_clients_name_it() {
         let called = client.unary(tonic::Request::new(hello("Go")), path.parse().unwrap(), codec).await;
         assert_eq!(called.map_or_else(|status| status.code(), |_| Code::Ok), code, "{path}");
     }
+}
+
+#[tokio::test]
+async fn interceptors_wrap_a_service_as_in_tonic() {
+    use callsign_examples::greeter::greeter_server::GreeterServer;
+
+    let guarded =
+        GreeterServer::with_interceptor(TestGreeter::default(), |request: tonic::Request<()>| match request
+            .metadata()
+            .get("x-token")
+        {
+            Some(_) => Ok(request),
+            None => Err(tonic::Status::unauthenticated("no token")),
+        });
+    let server =
+        callsign::Server::builder("greeter").unregistered().add_service(guarded).build().await.unwrap();
+    let address = server.local_addr();
+    let served = tokio::spawn(server.serve_until(std::future::pending()));
+    let mut client = greeter_client(address).await;
+    assert_eq!(client.hello(hello("World")).await.unwrap_err().code(), Code::Unauthenticated);
+    let mut request = tonic::Request::new(hello("World"));
+    request.metadata_mut().insert("x-token", "1".parse().unwrap());
+    assert!(client.hello(request).await.is_ok());
+    served.abort();
 }
 
 /// Sends a request over HTTP/1 and gives the whole answer.

@@ -8,7 +8,8 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{Connection, builder, hello, run, soon};
+use super::greeter_client;
+use crate::support::{builder, hello, run, soon};
 
 #[tokio::test]
 async fn a_connection_over_the_limit_waits_until_there_is_room() {
@@ -19,8 +20,7 @@ async fn a_connection_over_the_limit_waits_until_there_is_room() {
     // The second is in the kernel's queue: connected, and not served.
     let address = running.handle.local_addr();
     let second = tokio::spawn(async move {
-        let mut client =
-            callsign_examples::greeter::greeter_client::GreeterClient::new(Connection::open(address).await);
+        let mut client = greeter_client(address).await;
         client.hello(hello("World")).await
     });
     assert!(first.hello(hello("World")).await.is_ok());
@@ -105,8 +105,7 @@ async fn a_node_bound_to_all_interfaces_advertises_an_address_that_answers() {
     let address = running.handle.node().address().parse::<std::net::SocketAddr>().unwrap();
     assert!(!address.ip().is_unspecified());
     assert_eq!(address.port(), running.handle.local_addr().port());
-    let mut client =
-        callsign_examples::greeter::greeter_client::GreeterClient::new(Connection::open(address).await);
+    let mut client = greeter_client(address).await;
     assert!(client.hello(hello("World")).await.is_ok());
 
     let running = run(&MemoryRegistry::new(), |builder| builder.advertise("greeter.example")).await;

@@ -1,6 +1,6 @@
 //! A client that knows a name and no address.
 //!
-//!     cargo run -p callsign-examples --example greeter_client -- World
+//!     cargo run -p callsign-examples --bin greeter_client -- World
 //!
 //! Start one or more `greeter_server` first. The client finds them all, and each call goes to the node that suits best.
 

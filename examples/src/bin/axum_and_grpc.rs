@@ -1,6 +1,6 @@
 //! HTTP routes and gRPC on one port: a page for browsers beside the service for programs.
 //!
-//!     cargo run -p callsign-examples --example axum_and_grpc
+//!     cargo run -p callsign-examples --bin axum_and_grpc
 //!     curl http://127.0.0.1:4080/hello/World
 //!
 //! Requests with a gRPC content type go to the gRPC services, all others to the router; HTTP/1 and HTTP/2 both work.

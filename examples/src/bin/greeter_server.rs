@@ -1,6 +1,6 @@
 //! A server that registers itself as `greeter`: clients find it by that name, wherever it listens.
 //!
-//!     cargo run -p callsign-examples --example greeter_server
+//!     cargo run -p callsign-examples --bin greeter_server
 //!
 //! Start it several times: each is one more node of the service, on a free port. Ctrl-C lets it leave without losing a call.
 

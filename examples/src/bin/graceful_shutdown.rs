@@ -1,6 +1,6 @@
 //! Leaving without losing a call: each step is shown as it happens.
 //!
-//!     cargo run -p callsign-examples --example graceful_shutdown
+//!     cargo run -p callsign-examples --bin graceful_shutdown
 //!
 //! Press Ctrl-C. A handler that streams without an end hears that the server is leaving and ends its stream; calls that
 //! merely take long are waited for. Press Ctrl-C again to end at once.
@@ -70,10 +70,10 @@ async fn main() -> callsign::Result<()> {
     let handle = server.handle();
     let show = async {
         let mut phases = handle.phases();
-        while phases.changed().await.is_ok() {
+        loop {
             let phase = *phases.borrow_and_update();
             println!("{phase:?}, {} calls in flight", handle.calls_in_flight());
-            if phase == Phase::Stopped {
+            if phase == Phase::Stopped || phases.changed().await.is_err() {
                 break;
             }
         }

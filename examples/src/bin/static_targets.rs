@@ -1,6 +1,6 @@
 //! Calling nodes whose addresses are written down, with no registry at all: the same channel, the same selection.
 //!
-//!     cargo run -p callsign-examples --example static_targets
+//!     cargo run -p callsign-examples --bin static_targets
 //!
 //! The second of the three addresses has nobody behind it: no call fails for that.
 

@@ -1,6 +1,6 @@
 //! Who gets how many calls: weights that nodes register with, and a group that a caller asks for.
 //!
-//!     cargo run -p callsign-examples --example weights_and_groups
+//!     cargo run -p callsign-examples --bin weights_and_groups
 //!
 //! Three nodes in one program: two in the group `blue` with the weights 30 and 10, one in `green` with the weight 10.
 

@@ -1,6 +1,6 @@
 //! The four shapes of a call, server and client in one program.
 //!
-//!     cargo run -p callsign-examples --example streaming
+//!     cargo run -p callsign-examples --bin streaming
 
 #![expect(clippy::print_stdout, reason = "what an example has to show, it prints")]
 
