@@ -129,8 +129,11 @@ impl Entry {
         self.reading = Reading::Idle;
         match result.and_then(|listing| self.check_age(listing)) {
             Ok(Listing { nodes, revision: at, poisoned }) => {
-                let confirms = is_later_word && poisoned == 0 && !cx.registry.is_stale();
-                let source = if confirms { Source::Confirming } else { Source::Regular };
+                let source = match cx.registry {
+                    Freshness::Stale { .. } => Source::WhileAway,
+                    Freshness::Fresh if is_later_word && poisoned == 0 => Source::Confirming,
+                    Freshness::Fresh => Source::Regular,
+                };
                 match &mut self.doubt {
                     Some((_, answered)) if is_later_word => *answered += 1,
                     Some(_) => {}

@@ -78,6 +78,8 @@ pub(super) struct Picture {
 pub(super) enum Source {
     /// In the ordinary course.
     Regular,
+    /// It was read while the watch is away, so that nothing of it may be taken for a loss.
+    WhileAway,
     /// The first after the registry was away: nodes may not have found back to it yet.
     AfterOutage,
     /// It was asked for because of a doubt, and nothing in it was unreadable.
@@ -201,7 +203,7 @@ impl Members {
         };
         match self.held.get(&key) {
             Some(held) if held.suspicion.is_none() => {
-                self.lose(vec![key], self.firm(), cause, false, now, sudden)
+                self.lose(vec![key], self.firm(), cause, Source::Regular, now, sudden)
             }
             _ => Change::None,
         }
@@ -237,8 +239,7 @@ impl Members {
             }
         }
         change = change.max(self.take_all(&settled));
-        change =
-            change.max(self.lose(lost, firm, Cause::Missing, source == Source::AfterOutage, now, sudden));
+        change = change.max(self.lose(lost, firm, Cause::Missing, source, now, sudden));
         self.floor = at;
         self.latest = self.latest.max(at);
         self.gone.retain(|_, gone| *gone > at);
@@ -346,7 +347,7 @@ impl Members {
         lost: Vec<Key>,
         firm: usize,
         cause: Cause,
-        doubt_all: bool,
+        source: Source,
         now: Instant,
         sudden: Duration,
     ) -> Change {
@@ -361,7 +362,8 @@ impl Members {
         }
         let before = firm + self.recent.len();
         let is_sudden = (lost.len() + self.recent.len()) * 2 > before;
-        if !is_sudden && !doubt_all {
+        let believes = matches!(source, Source::Regular | Source::Confirming);
+        if believes && !is_sudden {
             for key in lost {
                 if let Some(held) = self.take(&key) {
                     self.recent.push_back((now, key, held));
@@ -383,7 +385,9 @@ impl Members {
                 self.suspect(key, held, cause, now);
             }
         }
-        self.bound_suspects();
+        if source != Source::WhileAway {
+            self.bound_suspects();
+        }
         Change::Merge
     }
 

@@ -143,6 +143,30 @@ fn after_an_outage_every_absence_is_doubted() {
 }
 
 #[test]
+fn what_a_reading_lacks_while_the_watch_is_away_is_doubted() {
+    let mut rig = Rig::new();
+    rig.ask();
+    rig.snapshot(&nodes(&["a", "b", "c"]), 10);
+    rig.outage();
+    rig.answer_read(listing(&["a", "b"], 11));
+    rig.advance(secs(1));
+    assert_eq!((rig.ids().len(), rig.suspects()), (3, vec!["c".to_owned()]));
+}
+
+#[test]
+fn the_bound_on_suspects_drops_none_while_the_watch_is_away() {
+    let mut rig = Rig::new();
+    rig.ask();
+    rig.snapshot(&nodes(&["a"]), 10);
+    rig.snapshot(&[], 11);
+    rig.upsert("b", 12);
+    rig.outage();
+    rig.answer_read(listing(&[], 12));
+    rig.advance(secs(1));
+    assert_eq!(rig.suspects(), ["a", "b"]);
+}
+
+#[test]
 fn readings_that_fail_or_are_unreadable_in_part_confirm_nothing() {
     let mut rig = Rig::knowing(&["a"]);
     rig.snapshot(&[], 11);
