@@ -19,6 +19,9 @@ pub struct Config {
     pub stream_window: u32,
     /// Bytes that the peer may send on all streams together before we have taken them. 8 MiB.
     pub connection_window: u32,
+    /// What small frames, received and not taken yet, may cost beyond their bytes. 256 MiB, which the windows above keep any
+    /// honest peer from reaching: `h2` would otherwise end the connection when a reader of many small messages falls behind.
+    pub small_frames_budget_bytes: usize,
     /// Largest list of headers accepted in a reply. 64 KiB.
     pub header_list_bytes_max: u32,
     /// Bytes kept for one stream that the peer does not take yet. 1 MiB.
@@ -34,6 +37,7 @@ impl Default for Config {
             probe_timeout: Duration::from_secs(1),
             stream_window: 2 << 20,
             connection_window: 8 << 20,
+            small_frames_budget_bytes: 256 << 20,
             header_list_bytes_max: 64 << 10,
             send_buffer_bytes: 1 << 20,
         }

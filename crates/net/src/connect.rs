@@ -56,6 +56,7 @@ pub async fn connect(
             .enable_push(false)
             .initial_window_size(config.stream_window)
             .initial_connection_window_size(config.connection_window)
+            .data_frame_budget(config.small_frames_budget_bytes)
             .max_header_list_size(config.header_list_bytes_max)
             .max_send_buffer_size(config.send_buffer_bytes)
             .handshake(io)
