@@ -5,21 +5,43 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing tables is what this program is for")]
 
+mod calls;
 mod frame;
 mod pick;
 
-use std::process::ExitCode;
+use std::{alloc::System, process::ExitCode};
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 use self::frame::Settings;
 
 /// A benchmark's name, what it compares, and how it is run.
 type Benchmark = (&'static str, &'static str, fn(&Settings) -> frame::Report);
 
-const BENCHMARKS: [Benchmark; 1] =
-    [("pick", "choosing a node, by each strategy, beside tower's balancer", pick::run)];
+/// Counts what is allocated, for the benchmarks that say so.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const BENCHMARKS: [Benchmark; 3] = [
+    ("calls", "unary calls, beside tonic's channels, hyper and bare h2", calls::unary),
+    ("streams", "large messages and reply streams, beside tonic's channels", calls::streams),
+    ("pick", "choosing a node, by each strategy, beside tower's balancer", pick::run),
+];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    // The benchmarks of calls start this program again, as what is called and as what calls.
+    match args.split_first() {
+        Some((first, _)) if first == "--serve" => {
+            calls::server_main();
+            return ExitCode::SUCCESS;
+        }
+        Some((first, rest)) if first == "--client" => {
+            calls::client_main(rest);
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
     match parse(&args) {
         Ok((chosen, settings)) => {
             for (name, _, run) in chosen {

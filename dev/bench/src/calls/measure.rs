@@ -1,0 +1,34 @@
+//! What a client process has used.
+
+use std::time::Duration;
+
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike,
+};
+use stats_alloc::Stats;
+
+/// CPU time and allocations since the start of the process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Used {
+    cpu: Duration,
+    allocations: usize,
+}
+
+impl Used {
+    pub(crate) fn now() -> Self {
+        let usage = getrusage(UsageWho::RUSAGE_SELF).expect("the kernel tells a process what it used");
+        let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+        let Stats { allocations, reallocations, .. } = crate::ALLOCATOR.stats();
+        Self { cpu: Duration::from_micros(micros.unsigned_abs()), allocations: allocations + reallocations }
+    }
+
+    /// Microseconds of CPU and allocations, each per call, between two moments.
+    pub(crate) fn per_call(self, since: Self, calls: u64) -> [f64; 2] {
+        let calls = calls as f64;
+        [
+            (self.cpu - since.cpu).as_secs_f64() * 1e6 / calls,
+            (self.allocations - since.allocations) as f64 / calls,
+        ]
+    }
+}
