@@ -20,7 +20,7 @@ use crate::{
     bin_name = "callsign",
     version,
     about = "See, call and watch services by name.",
-    after_help = exit::TABLE,
+    after_help = format!("{EXAMPLES}\n\n{}", exit::TABLE),
     max_term_width = 100,
     disable_help_subcommand = true
 )]
@@ -30,6 +30,13 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+/// Where to begin.
+const EXAMPLES: &str = "\
+Examples:
+  callsign demo --keep
+  callsign ls nodes
+  callsign call greeter Greeter.Hello -d '{\"name\": \"World\"}'";
 
 /// What to do.
 #[derive(Debug, Subcommand)]

@@ -24,25 +24,39 @@ use crate::{
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
 pub(crate) struct Flags {
-    /// The registry: `local`, or a URL like `etcd://10.0.0.5:2379` [env: CALLSIGN_REGISTRY, MICRO_REGISTRY]
+    /// The registry's kind or URL [default: local]
+    ///
+    /// Like `local`, `local:///run/shop` or `etcd://10.0.0.5:2379`. [env: CALLSIGN_REGISTRY, MICRO_REGISTRY]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) registry: Option<String>,
-    /// Where the registry is, when --registry gives its kind only [env: CALLSIGN_REGISTRY_ADDRESS, MICRO_REGISTRY_ADDRESS]
+    /// The registry's address, when --registry gives its kind only
+    ///
+    /// [env: CALLSIGN_REGISTRY_ADDRESS, MICRO_REGISTRY_ADDRESS]
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) registry_address: Option<String>,
-    /// The namespace of services; `*` for all, where something is read [env: CALLSIGN_DOMAIN] [default: micro]
+    /// The namespace of services [default: micro]
+    ///
+    /// Where something is read, `*` stands for all. [env: CALLSIGN_DOMAIN]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) domain: Option<String>,
-    /// How data is written [env: CALLSIGN_OUTPUT] [default: table]
-    #[arg(long, short, global = true, value_name = "FORMAT", value_enum, hide_possible_values = false)]
+    /// How data is written [default: table]
+    ///
+    /// [env: CALLSIGN_OUTPUT]
+    #[arg(long, short, global = true, value_name = "FORMAT", value_enum)]
     pub(crate) output: Option<Format>,
-    /// When to use colours; NO_COLOR is respected [env: CALLSIGN_COLOR] [default: auto]
+    /// When to use colours [default: auto]
+    ///
+    /// [env: CALLSIGN_COLOR, NO_COLOR]
     #[arg(long, global = true, value_name = "WHEN", value_enum)]
     pub(crate) color: Option<ColorChoice>,
-    /// Another file of settings than ./callsign.toml or the one in the user's configuration folder [env: CALLSIGN_CONFIG]
+    /// The file of settings
+    ///
+    /// By default ./callsign.toml, or else callsign.toml in the user's configuration folder. [env: CALLSIGN_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Say what goes on inside; twice says more [env: CALLSIGN_LOG]
+    /// Say what goes on inside; -vv says more
+    ///
+    /// [env: CALLSIGN_LOG]
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }

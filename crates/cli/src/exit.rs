@@ -62,11 +62,10 @@ impl From<Exit> for ExitCode {
 /// The table of exit codes, for the help text and the manual page.
 pub(crate) const TABLE: &str = "\
 Exit codes:
-  0 ok                     5 no node can be called     64+n gRPC status n
-  1 something else failed  6 out of time               126  not executable (register)
-  2 bad usage              7 not allowed               127  not found (register)
-  3 registry unreachable                               130  interrupted
-  4 no such service or method";
+  0  ok                    4  no such service or method  7     not allowed
+  1  anything else         5  no node can be called      64+n  gRPC status n
+  2  bad usage             6  out of time                130   interrupted
+  3  registry unreachable  register: as the program; 126, 127 if it cannot run";
 
 #[cfg(test)]
 mod tests {

@@ -58,7 +58,10 @@ fn no_call_fails_while_nodes_come_die_and_leave() {
     let (_, summary) = ran.stdout.rsplit_once("\n\n").unwrap();
     let line = |name: &str| summary.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
     assert!(line("Calls").ends_with("; 0 failed"), "{summary}");
-    assert!(line("Killed").contains("greeter-2: ") && line("Restarted").contains("greeter-3: "), "{summary}");
+    assert!(
+        line("Killed").contains("greeter-2 by SIGKILL: ") && line("Restarted").contains("greeter-3: "),
+        "{summary}"
+    );
     let calls: u64 = line("Calls").split_whitespace().nth(1).unwrap().replace(',', "").parse().unwrap();
     assert!(calls > 500, "{summary}");
     assert_eq!(line("Spread").matches('%').count(), 4, "{summary}");

@@ -132,18 +132,13 @@ impl Render for Summary {
             if self.failed == 0 { paint.good(failed) } else { paint.error(failed) },
         )];
         lines.extend(self.failures.iter().map(|failure| format!("          {}", paint.bad(failure))));
-        if let Some(Killed { node, attempts_after, last_attempt_after_ms, seen_after_ms }) = &self.killed {
-            let seen =
-                seen_after_ms.map(|seen| format!("; out of view after {}", ms(seen))).unwrap_or_default();
+        if let Some(Killed { node, attempts_after: _, last_attempt_after_ms, seen_after_ms }) = &self.killed {
             let last = match last_attempt_after_ms {
-                Some(last) => {
-                    let attempts =
-                        units::count(usize::try_from(*attempts_after).unwrap_or(usize::MAX), "attempt");
-                    format!("last attempt {} later, {attempts}", ms(*last))
-                }
-                None => "no attempt after that".to_owned(),
+                Some(last) => format!("last attempt {} later", ms(*last)),
+                None => "no attempt after it".to_owned(),
             };
-            lines.push(format!("{} {node}: {last}{seen}", paint.bold("Killed   ")));
+            let seen = seen_after_ms.map(|seen| format!(", out of view in {}", ms(seen))).unwrap_or_default();
+            lines.push(format!("{} {node} by SIGKILL: {last}{seen}", paint.bold("Killed   ")));
         }
         if let Some(Restarted { node, drained_in_ms, back_after_ms }) = &self.restarted {
             let back =
