@@ -1,8 +1,11 @@
 //! `callsign demo`: the main job, with real processes.
 
-use std::process::Stdio;
+use std::{os::fd::OwnedFd, process::Stdio};
 
-use rustix::process::{Pid, Signal, test_kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+};
 use serde_json::Value;
 
 use crate::harness::{Running, World};
@@ -23,18 +26,23 @@ fn nodes(world: &World) -> Vec<i32> {
     pids
 }
 
-/// Waits until a world has no nodes: every change in the registry is a reason to look again.
-fn until_all_gone(world: &World, pids: &[i32]) {
-    let mut watch = world.start(&["watch", "greeter", "-o", "json"]);
-    let alive = |pid: &i32| Pid::from_raw(*pid).is_some_and(|pid| test_kill_process(pid).is_ok());
-    let mut left: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
-    while pids.iter().any(alive) {
-        if std::process::Command::output(&mut world.command(&["ls", "-o", "name"])).unwrap().stdout.is_empty()
-        {
-            break;
+/// Processes whose end can be waited for, although they are not children of this one.
+struct Exits(Vec<OwnedFd>);
+
+/// A node ends sooner than this once it has been left alone.
+const EXIT_MAX: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+
+impl Exits {
+    fn of(pids: &[i32]) -> Self {
+        let open = |pid: &i32| pidfd_open(Pid::from_raw(*pid).unwrap(), PidfdFlags::empty()).unwrap();
+        Self(pids.iter().map(open).collect())
+    }
+
+    fn wait(self) {
+        for process in self.0 {
+            let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&EXIT_MAX)).unwrap();
+            assert_eq!(ended, 1, "a node goes on");
         }
-        let change = watch.until(|_| true);
-        left.insert(change.to_string());
     }
 }
 
@@ -113,11 +121,17 @@ fn nodes_that_are_kept_can_be_called_and_are_left_alone_by_the_next_demo() {
         again["nodes"].as_array().unwrap().iter().map(|node| node["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["greeter-2", "greeter-5", "greeter-6", "greeter-7"]);
     assert_eq!(again["failed"], 0);
+    // The nodes of the first demo answer the same name, and got none of these calls.
+    let answered: u64 =
+        again["nodes"].as_array().unwrap().iter().map(|node| node["calls"].as_u64().unwrap()).sum();
+    assert_eq!(again["calls"], answered, "{again}");
     assert_eq!(nodes(&world).len(), 3);
+    let exits = Exits::of(&kept);
     for pid in &kept {
-        rustix::process::kill_process(Pid::from_raw(*pid).unwrap(), Signal::TERM).unwrap();
+        kill_process(Pid::from_raw(*pid).unwrap(), Signal::TERM).unwrap();
     }
-    until_all_gone(&world, &kept);
+    exits.wait();
+    assert_eq!(world.run(&["ls", "-o", "name"]).stdout, "");
 }
 
 #[test]
@@ -129,10 +143,12 @@ fn an_interrupt_and_even_a_kill_take_the_nodes_along() {
         while !demo.line().contains("callers call greeter") {}
         let pids = nodes(&world);
         assert_eq!(pids.len(), 3);
+        let exits = Exits::of(&pids);
         demo.signal(signal);
         let (_, code) = demo.end();
         assert_eq!(code, (signal == Signal::INT).then_some(130));
-        until_all_gone(&world, &pids);
+        exits.wait();
+        assert_eq!(world.run(&["ls", "-o", "name"]).stdout, "");
     }
 }
 

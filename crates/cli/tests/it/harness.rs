@@ -4,6 +4,8 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -28,7 +30,17 @@ pub(crate) struct Ran {
 pub(crate) struct Running {
     pub(crate) child: Child,
     lines: BufReader<ChildStdout>,
+    _limit: Limit,
 }
+
+/// Kills a process that goes on for too long, so that a test which waits for it fails instead of hanging.
+#[derive(Debug)]
+struct Limit {
+    _over: mpsc::Sender<()>,
+}
+
+/// No command of these tests takes longer.
+const LIMIT: Duration = Duration::from_secs(90);
 
 // === impl World ===
 
@@ -76,6 +88,7 @@ impl World {
         let mut pipe = child.stdin.take().unwrap();
         let stdin = stdin.to_owned();
         let writer = std::thread::spawn(move || pipe.write_all(stdin.as_bytes()));
+        let _limit = Limit::on(&child);
         let output = child.wait_with_output().unwrap();
         // The command may have ended before it read everything.
         let _ = writer.join().unwrap();
@@ -83,8 +96,9 @@ impl World {
     }
 
     pub(crate) fn finish(&self, command: &mut Command) -> Ran {
-        let output = command.output().unwrap();
-        self.ran(&output)
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let _limit = Limit::on(&child);
+        self.ran(&child.wait_with_output().unwrap())
     }
 
     /// Starts a command that goes on.
@@ -147,7 +161,8 @@ impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
+        let limit = Limit::on(&child);
+        Self { child, lines, _limit: limit }
     }
 
     /// The next line of its stdout.
@@ -170,8 +185,7 @@ impl Running {
 
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
+        rustix::process::kill_process(pid(&self.child), signal).unwrap();
     }
 
     /// Waits for its end, and gives what it still printed and its code.
@@ -187,6 +201,25 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+// === impl Limit ===
+
+impl Limit {
+    fn on(child: &Child) -> Self {
+        let pid = pid(child);
+        let (over, waiting) = mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            if waiting.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        });
+        Self { _over: over }
+    }
+}
+
+fn pid(child: &Child) -> rustix::process::Pid {
+    rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap()
 }
 
 /// Ports, times and durations are not the same in two runs.

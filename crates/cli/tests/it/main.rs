@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may say so")]
 
 mod call;
+#[cfg(target_os = "linux")] // it looks for processes in /proc
 mod demo;
 mod describe;
 mod harness;
