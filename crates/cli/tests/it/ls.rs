@@ -110,22 +110,3 @@ fn domains_are_apart_unless_all_are_asked_for() {
     assert_eq!(world.run(&["ls", "--domain", "*", "-o", "name"]).stdout, "greeter\n");
     world.run(&["describe", "greeter", "--domain", "other"]).fails(4, &["add --domain micro"]);
 }
-
-#[test]
-fn a_reader_that_has_seen_enough_ends_it_quietly() {
-    let (world, _nodes) = two_versions();
-    let binary = env!("CARGO_BIN_EXE_callsign");
-    for _ in 0..5 {
-        let mut shell = std::process::Command::new("bash");
-        shell.args([
-            "-o",
-            "pipefail",
-            "-c",
-            &format!("{binary} ls nodes -o json | head -c 1; {binary} man | head -1; {binary} --help | true"),
-        ]);
-        let real = world.command(&[]);
-        shell.env_clear().envs(real.get_envs().filter_map(|(k, v)| Some((k, v?))));
-        let ran = world.finish(&mut shell);
-        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
-    }
-}

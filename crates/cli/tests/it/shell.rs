@@ -1,6 +1,6 @@
 //! What belongs to no command in particular: settings, bad input, colours, help, completions, the manual.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
 
 use crate::harness::World;
 
@@ -109,6 +109,30 @@ fn colours_are_there_when_asked_for_and_gone_with_no_color() {
     assert!(world.run(&["describe", "x", "--color", "always"]).stderr.contains("\x1b[1;31merror:"));
     let ran = world.finish(world.command(&["ls", "--color", "auto"]).env("NO_COLOR", "1"));
     assert!(!ran.stdout.contains('\x1b'));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_every_command_quietly() {
+    let world = World::new();
+    let _node = world.node("greeter-1", "1.0.0", "blue");
+    for args in [
+        &["ls"][..],
+        &["ls", "nodes", "-o", "json"],
+        &["describe", "greeter"],
+        &["watch"],
+        &["call", "greeter", "Greeter.Repeat", "--name", "x", "--times", "1000", "-q"],
+        &["completions", "bash"],
+        &["man"],
+        &["--help"],
+        &["demo", "--plain"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let child = world.command(args).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!((ended.status.code(), said.as_str()), (Some(0), ""), "{args:?}");
+    }
 }
 
 #[test]
