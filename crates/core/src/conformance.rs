@@ -36,6 +36,7 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a panic is how a case fails")]
 
+pub mod absences;
 pub mod cancelling;
 pub mod entries;
 pub mod lifetimes;
@@ -69,6 +70,19 @@ pub trait Harness: Send + Sync {
     /// there is no way to do that, and then nothing is checked.
     async fn poison(&self, service: &ServiceName) -> bool {
         let _ = service;
+        false
+    }
+
+    /// Makes the registry unreachable, or reachable again with its entries as they were. `false` when there is no way to do
+    /// that, and then nothing is checked.
+    async fn set_away(&self, away: bool) -> bool {
+        let _ = away;
+        false
+    }
+
+    /// Takes all entries away at once, as a registry restarted empty does. `false` when there is no way to do that, and then
+    /// nothing is checked.
+    async fn wipe(&self) -> bool {
         false
     }
 
@@ -144,6 +158,9 @@ macro_rules! conformance_cases {
             lifetimes::a_registrar_brings_back_what_was_removed,
             lifetimes::a_second_owner_is_refused_while_the_first_lives,
             lifetimes::the_same_owner_may_register_again,
+            absences::an_absence_is_said_and_costs_nothing,
+            absences::a_watch_may_begin_while_the_registry_is_away,
+            absences::what_was_registered_comes_back_to_an_empty_registry,
             watching::a_watch_begins_with_a_snapshot,
             watching::a_watch_of_one_service_shows_no_other,
             watching::a_slow_watcher_ends_up_with_the_truth,

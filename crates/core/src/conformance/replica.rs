@@ -63,6 +63,12 @@ impl Replica {
         removals.collect()
     }
 
+    /// How many failures the watch has told of.
+    #[must_use]
+    pub fn errors(&self) -> usize {
+        self.log.iter().filter(|event| matches!(event, WatchEvent::Error(_))).count()
+    }
+
     /// Waits for events until the nodes are as `wanted`.
     ///
     /// # Panics

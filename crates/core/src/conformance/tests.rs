@@ -27,8 +27,16 @@ impl Harness for Quick {
         self.0.crash(lease).await;
     }
 
+    async fn set_away(&self, away: bool) -> bool {
+        self.0.set_away(away).await
+    }
+
+    async fn wipe(&self) -> bool {
+        self.0.wipe().await
+    }
+
     fn registration_options(&self) -> RegisterOptions {
-        RegisterOptions::default().with_ttl(Duration::from_millis(300))
+        RegisterOptions::default().with_ttl(Duration::from_secs(1))
     }
 }
 
@@ -40,6 +48,16 @@ impl Harness for Memory {
 
     async fn crash(&self, lease: Box<dyn Lease>) {
         std::mem::forget(lease);
+    }
+
+    async fn set_away(&self, away: bool) -> bool {
+        self.0.set_away(away);
+        true
+    }
+
+    async fn wipe(&self) -> bool {
+        self.0.wipe();
+        true
     }
 }
 

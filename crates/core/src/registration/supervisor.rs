@@ -134,8 +134,10 @@ impl Supervisor {
     async fn hold(&mut self, held: &mut Held) -> Turn<Error> {
         loop {
             // A description may have come in before the entry was in place, too.
-            if let Err(error) = self.bring_up_to_date(held).await {
-                return Turn::On(error);
+            match self.bring_up_to_date(held).await {
+                Turn::On(Ok(())) => {}
+                Turn::On(Err(error)) => return Turn::On(error),
+                Turn::End => return Turn::End,
             }
             tokio::select! {
                 // The end first: whoever closes should not wait for anything else. An update next: it must not starve.
@@ -143,7 +145,7 @@ impl Supervisor {
                 () = self.end.cancelled() => return Turn::End,
                 Some(Command::Update { node, reply }) = self.inbox.recv() => {
                     self.node.store(node);
-                    let result = self.bring_up_to_date(held).await;
+                    let Turn::On(result) = self.bring_up_to_date(held).await else { return Turn::End };
                     let _ = reply.send(result.clone());
                     if let Err(error) = result {
                         return Turn::On(error);
@@ -163,15 +165,23 @@ impl Supervisor {
         self.state.send_replace(RegistrationState::Lost { error });
     }
 
-    async fn bring_up_to_date(&self, held: &mut Held) -> Result<()> {
+    /// Has the entry say what the node says now. At the end it does not matter any more.
+    async fn bring_up_to_date(&self, held: &mut Held) -> Turn<Result<()>> {
         let wanted = self.node.load_full();
         if *wanted == *held.node {
-            return Ok(());
+            return Turn::On(Ok(()));
         }
-        within(ATTEMPT_MAX, "update registration", held.lease.update(&wanted)).await?;
-        tracing::info!(node = %self.key, registry = %self.registry, "registration updated");
-        held.node = wanted;
-        Ok(())
+        let result = tokio::select! {
+            // The end first: whoever closes should not wait for anything else.
+            biased;
+            () = self.end.cancelled() => return Turn::End,
+            result = within(ATTEMPT_MAX, "update registration", held.lease.update(&wanted)) => result,
+        };
+        if result.is_ok() {
+            tracing::info!(node = %self.key, registry = %self.registry, "registration updated");
+            held.node = wanted;
+        }
+        Turn::On(result)
     }
 
     async fn release(&self, held: Held) -> Result<()> {

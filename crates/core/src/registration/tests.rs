@@ -22,6 +22,8 @@ enum Oddity {
     Slow,
     /// Registering never ends.
     Silent,
+    /// An update never ends.
+    Stuck,
     /// Only the eleventh and the thirteenth attempt succeed.
     Fickle,
 }
@@ -32,6 +34,25 @@ struct Odd {
     memory: MemoryRegistry,
     oddity: Oddity,
     tried: AtomicU32,
+}
+
+/// A lease whose entry cannot be changed.
+#[derive(Debug)]
+struct StuckLease(Box<dyn Lease>);
+
+#[async_trait]
+impl Lease for StuckLease {
+    async fn hold(&mut self) -> Error {
+        self.0.hold().await
+    }
+
+    async fn update(&mut self, _: &Arc<Node>) -> Result<()> {
+        std::future::pending().await
+    }
+
+    async fn release(self: Box<Self>) -> Result<()> {
+        self.0.release().await
+    }
 }
 
 impl Odd {
@@ -59,6 +80,7 @@ impl Registry for Odd {
                 Ok(std::mem::ManuallyDrop::into_inner(lease))
             }
             Oddity::Silent => std::future::pending().await,
+            Oddity::Stuck => Ok(Box::new(StuckLease(self.memory.register(node, options).await?))),
             Oddity::Fickle if [11, 13].contains(&tried) => self.memory.register(node, options).await,
             Oddity::Fickle => Err(Error::new(ErrorKind::Unavailable, "register node", "not this time")),
         }
@@ -203,6 +225,19 @@ async fn closing_while_an_attempt_is_under_way_leaves_no_entry_behind() {
         timeout(Duration::from_secs(6), registration.close()).await.unwrap().unwrap();
         assert!(listed(&registry.memory).await.is_empty(), "closed after {wait} ms");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_does_not_wait_for_an_update_that_hangs() {
+    let registry = Odd::new(Oddity::Stuck);
+    let registrar = Registrar::with_rng(registry.clone(), fastrand::Rng::with_seed(7));
+    let registration = registrar.register(node("1"), RegisterOptions::default());
+    registration.registered().await.unwrap();
+    let heavier = node("1").to_builder().weight(9).build().unwrap();
+    let hanging = timeout(Duration::from_secs(1), registration.update(heavier)).await;
+    assert!(hanging.is_err(), "{hanging:?}");
+    timeout(Duration::from_millis(1), registration.close()).await.unwrap().unwrap();
+    assert!(listed(&registry.memory).await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use futures_core::Stream;
 use super::Memory;
 use crate::{
     Error, Node, NodeKey, Result, ServiceName,
-    conformance::{Harness, cancelling, entries, lifetimes, watching},
+    conformance::{Harness, absences, cancelling, entries, lifetimes, watching},
     memory::MemoryRegistry,
     model::Domain,
     registry::{
@@ -48,6 +48,11 @@ enum Fault {
     WatchesEverything,
     ForgetsWhenCancelled,
     CountsNoPoison,
+    SaysNotFoundWhenAway,
+    WaitsForEverWhenAway,
+    HidesAbsencesInWatches,
+    EmptiesTheViewWhenAway,
+    RefusesToWatchWhenAway,
 }
 
 /// A registry with a fault.
@@ -91,6 +96,16 @@ impl Harness for Faulty {
 
     async fn crash(&self, lease: Box<dyn Lease>) {
         std::mem::forget(lease);
+    }
+
+    async fn set_away(&self, away: bool) -> bool {
+        self.memory.set_away(away);
+        true
+    }
+
+    async fn wipe(&self) -> bool {
+        self.memory.wipe();
+        true
     }
 
     async fn poison(&self, _: &ServiceName) -> bool {
@@ -146,7 +161,13 @@ impl Registry for Faulty {
     }
 
     async fn list(&self, options: &ListOptions) -> Result<Listing> {
-        let mut listing = self.memory.list(options).await?;
+        let mut listing = match (self.memory.list(options).await, self.fault) {
+            (Err(_), Fault::SaysNotFoundWhenAway) => {
+                return Err(Error::new(crate::ErrorKind::NotFound, "list", "nothing"));
+            }
+            (Err(_), Fault::WaitsForEverWhenAway) => std::future::pending().await,
+            (result, _) => result?,
+        };
         if self.has(Fault::ListsNothing) {
             listing.nodes.clear();
         }
@@ -156,6 +177,9 @@ impl Registry for Faulty {
     async fn watch(&self, options: &WatchOptions) -> Result<Watch> {
         let all = WatchOptions::default();
         let options = if self.has(Fault::WatchesEverything) { &all } else { options };
+        if self.has(Fault::RefusesToWatchWhenAway) {
+            self.memory.list(&ListOptions::default()).await?;
+        }
         let watch = self.memory.watch(options).await?;
         Ok(Watch::new(FaultyWatch { watch, fault: self.fault, count: 0, next: None, old: None }))
     }
@@ -236,6 +260,16 @@ impl FaultyWatch {
                 Some(WatchEvent::SnapshotDone(Revision(0)))
             }
             (Fault::SplitsTheSnapshot, WatchEvent::SnapshotDone(_)) if self.count > 0 => None,
+            (Fault::HidesAbsencesInWatches, WatchEvent::Error(_)) => None,
+            (Fault::EmptiesTheViewWhenAway, WatchEvent::Error(error)) if self.old.is_some() => {
+                let key = self.old.take()?.key();
+                self.next = Some(WatchEvent::Error(error));
+                Some(WatchEvent::Remove(key, crate::registry::Removal::Unknown, Revision(1_000_000)))
+            }
+            (Fault::EmptiesTheViewWhenAway, WatchEvent::Node(node)) => {
+                self.old = Some(node.clone());
+                Some(WatchEvent::Node(node))
+            }
             (_, event) => Some(event),
         }
     }
@@ -322,5 +356,11 @@ notices! {
     SplitsTheSnapshot: watching::a_watch_begins_with_a_snapshot says "snapshot",
     WatchesEverything: watching::a_watch_of_one_service_shows_no_other says "other",
     ForgetsWhenCancelled: cancelling::a_cancelled_call_leaves_nothing_that_the_next_does_not_put_right says "register",
+    SaysNotFoundWhenAway: absences::an_absence_is_said_and_costs_nothing says "list failed as NotFound",
+    WaitsForEverWhenAway: absences::an_absence_is_said_and_costs_nothing says "list waited",
+    HidesAbsencesInWatches: absences::an_absence_is_said_and_costs_nothing says "did not say",
+    EmptiesTheViewWhenAway: absences::an_absence_is_said_and_costs_nothing says "could not see",
+    RefusesToWatchWhenAway: absences::a_watch_may_begin_while_the_registry_is_away says "watch failed",
+    NeverNoticesLoss: absences::what_was_registered_comes_back_to_an_empty_registry says "noticing the loss",
     CountsNoPoison: entries::what_cannot_be_understood_spoils_nothing says "does not count",
 }
