@@ -170,7 +170,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map_of_strings(pairs: Vec<(String, String)>, absent: String) {
+        fn it_is_a_map_of_strings(
+            pairs in prop::collection::vec(any::<(String, String)>(), 0..12), absent: String,
+        ) {
             let model: BTreeMap<String, String> = pairs.iter().cloned().collect();
             let packed: Metadata = pairs.iter().cloned().collect();
             prop_assert_eq!(packed.len(), model.len());
