@@ -130,6 +130,15 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic_and_what_is_taken_can_be_called(text in "[a-z0-9.:\\[\\]-]{0,24}|.{0,24}") {
+            if let Ok(address) = address(Some(&text), "0.0.0.0:4000".parse().unwrap(), Vec::new) {
+                proptest::prop_assert!(address.parse::<Address>().is_ok(), "{}", address);
+            }
+        }
+    }
+
     #[test]
     fn an_address_that_nobody_could_call_is_refused() {
         let bound = "0.0.0.0:4000".parse().unwrap();

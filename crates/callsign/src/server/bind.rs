@@ -157,6 +157,15 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic_and_what_is_read_is_written_back(text in "[a-z0-9.:\\[\\]-]{0,24}|.{0,24}") {
+            if let Ok(address) = text.parse::<BindAddress>() {
+                proptest::prop_assert_eq!(address.to_string().parse::<BindAddress>().unwrap(), address);
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_range_gives_its_first_free_port_and_an_error_when_none_is() {
         // Port 0 finds two neighbours: hold one, and ask for the range that begins with it.

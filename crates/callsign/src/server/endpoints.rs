@@ -15,7 +15,10 @@ use prost_types::{
 use crate::{Error, ErrorKind, Result};
 
 /// How many levels of a message are shown, as in go-micro.
-const DEPTH_MAX: usize = 3;
+const LEVELS_MAX: usize = 3;
+
+/// How much of one message is shown: an entry that no registry takes helps nobody. A larger one is shown less deep.
+const VALUES_MAX: usize = 500;
 
 /// All that is known of a server's protobuf files.
 #[derive(Debug, Default)]
@@ -91,43 +94,49 @@ impl Schema {
         }
         Endpoint {
             name: format!("{service}.{}", method.name()),
-            request: Some(self.message(go_name(method.input_type()), method.input_type(), 0)),
-            response: Some(self.message(go_name(method.output_type()), method.output_type(), 0)),
+            request: Some(self.shape(method.input_type())),
+            response: Some(self.shape(method.output_type())),
             metadata,
         }
     }
 
-    /// A value called `name` whose type is the message `full`.
-    fn message(&self, name: String, full: &str, depth: usize) -> Value {
+    /// The message `full` with as many levels as there is room for.
+    fn shape(&self, full: &str) -> Value {
+        let levels = (2..=LEVELS_MAX).rev().map(|levels| self.message(go_name(full), full, levels));
+        let fits = levels.into_iter().find(|shape| count(shape) <= VALUES_MAX);
+        fits.unwrap_or_else(|| self.message(go_name(full), full, 1))
+    }
+
+    /// A value called `name` whose type is the message `full`, with so many levels, its own included.
+    fn message(&self, name: String, full: &str, levels: usize) -> Value {
         let message = self.messages.get(full.trim_start_matches('.'));
         let fields = message.map_or(&[][..], |message| &message.field);
-        Value { name, kind: go_name(full), values: self.fields(fields, depth + 1) }
+        Value { name, kind: go_name(full), values: self.fields(fields, levels - 1) }
     }
 
-    fn fields(&self, fields: &[FieldDescriptorProto], depth: usize) -> Vec<Value> {
-        if depth >= DEPTH_MAX {
+    fn fields(&self, fields: &[FieldDescriptorProto], levels: usize) -> Vec<Value> {
+        if levels == 0 {
             return Vec::new();
         }
-        fields.iter().map(|field| self.field(field, depth)).collect()
+        fields.iter().map(|field| self.field(field, levels)).collect()
     }
 
-    fn field(&self, field: &FieldDescriptorProto, depth: usize) -> Value {
+    fn field(&self, field: &FieldDescriptorProto, levels: usize) -> Value {
         let name = field.name().to_owned();
         if field.label() != Label::Repeated {
-            return self.single(name, field, depth);
+            return self.single(name, field, levels);
         }
         if self.is_map(field) {
             return Value { name, ..Value::default() };
         }
         let kind = format!("[]{}", go_type(field));
-        let inner = depth + 1;
-        let element = (inner < DEPTH_MAX).then(|| self.single(go_type(field), field, inner));
+        let element = (levels > 1).then(|| self.single(go_type(field), field, levels - 1));
         Value { name, kind, values: element.into_iter().collect() }
     }
 
-    fn single(&self, name: String, field: &FieldDescriptorProto, depth: usize) -> Value {
+    fn single(&self, name: String, field: &FieldDescriptorProto, levels: usize) -> Value {
         match field.r#type() {
-            Type::Message | Type::Group => self.message(name, field.type_name(), depth),
+            Type::Message | Type::Group => self.message(name, field.type_name(), levels),
             _ => Value { name, kind: go_type(field), values: Vec::new() },
         }
     }
@@ -138,6 +147,10 @@ impl Schema {
         let options = message.and_then(|message| message.options.as_ref());
         options.is_some_and(prost_types::MessageOptions::map_entry)
     }
+}
+
+fn count(value: &Value) -> usize {
+    1 + value.values.iter().map(count).sum::<usize>()
 }
 
 fn full_name(scope: &str, name: &str) -> String {

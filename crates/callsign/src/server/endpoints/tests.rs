@@ -108,6 +108,28 @@ fn repeated_fields_are_slices_of_their_element_and_maps_have_no_type() {
 }
 
 #[test]
+fn a_message_that_is_too_large_is_shown_less_deep() {
+    let wide =
+        |name: &str| message(name, (0..30).map(|n| field(&format!("f{n}"), Type::String, "")).collect());
+    let top = |fields: usize| {
+        let fields = (0..fields).map(|n| field(&format!("f{n}"), Type::Message, ".greeter.Item")).collect();
+        let schema = schema(vec![message("Request", fields), wide("Item")]);
+        let endpoints = schema.endpoints(["greeter.Greeter"].into_iter());
+        count(endpoints[0].request.as_ref().unwrap())
+    };
+    assert_eq!(top(10), 1 + 10 * 31);
+    assert_eq!(top(100), 1 + 100, "the second level goes");
+    assert_eq!(top(1000), 1, "then the first");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        let _ = Schema::decode(&[&bytes]);
+    }
+}
+
+#[test]
 fn what_is_no_descriptor_set_is_refused_with_advice() {
     let error = Schema::decode(&[b"not descriptors"]).unwrap_err();
     assert!(error.hint().unwrap().contains("callsign-build"), "{error:?}");
