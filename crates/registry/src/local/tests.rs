@@ -67,6 +67,16 @@ impl Harness for Folder {
         self.dying.store(false, Ordering::Relaxed);
     }
 
+    async fn wipe(&self) -> bool {
+        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        true
+    }
+
     async fn poison(&self, service: &ServiceName) -> bool {
         let mut poisoned = false;
         for (id, content) in [("empty", ""), ("garbage", "{\"name\":"), ("half", "{}\n{}\n")] {
