@@ -48,6 +48,20 @@ async fn who_does_not_say_which_protocol_it_speaks_is_let_go() {
 }
 
 #[tokio::test]
+async fn a_client_that_no_longer_answers_pings_is_let_go_and_one_that_does_is_kept() {
+    let often = Duration::from_millis(100);
+    let limits = Limits::default().with_keep_alive(often, often);
+    let running = run(&MemoryRegistry::new(), |builder| builder.limits(limits)).await;
+    let mut client = running.client().await;
+    assert!(client.hello(hello("World")).await.is_ok());
+    let mut deaf = TcpStream::connect(running.handle.local_addr()).await.unwrap();
+    deaf.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut rest = Vec::new();
+    let _ = soon("the connection is closed", deaf.read_to_end(&mut rest)).await;
+    assert!(client.hello(hello("World")).await.is_ok());
+}
+
+#[tokio::test]
 async fn the_limit_of_streams_is_announced() {
     let running =
         run(&MemoryRegistry::new(), |builder| builder.limits(Limits::default().with_streams(7))).await;
