@@ -3,8 +3,11 @@
 use super::Finding;
 use crate::workspace::Package;
 
+/// Crates, each with those it may depend on.
+type List = &'static [(&'static str, &'static [&'static str])];
+
 /// Every allowed arrow, from a crate to those it may be compiled with.
-const EDGES: &[(&str, &[&str])] = &[
+const EDGES: List = &[
     ("callsign", &["callsign-core", "callsign-net", "callsign-registry"]),
     ("callsign-bench", &["callsign", "callsign-build", "callsign-core", "callsign-net", "callsign-registry"]),
     ("callsign-build", &[]),
@@ -17,7 +20,7 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// What tests may use beyond that.
-const TEST_EDGES: &[(&str, &[&str])] = &[
+const TEST_EDGES: List = &[
     ("callsign", &["callsign-core", "callsign-examples", "callsign-registry"]),
     ("callsign-registry", &["callsign-core"]),
 ];
@@ -27,10 +30,14 @@ const MIRROR: (&str, &str) = ("<!-- edges -->", "<!-- /edges -->");
 
 /// Compares the arrows there are with those allowed.
 pub(super) fn check(packages: &[Package]) -> Vec<Finding> {
+    compare(packages, EDGES, TEST_EDGES)
+}
+
+fn compare(packages: &[Package], edges: List, test_edges: List) -> Vec<Finding> {
     let mut findings = Vec::new();
     for package in packages {
         let place = format!("{}/Cargo.toml", package.dir.display());
-        let Some(allowed) = of(EDGES, &package.name) else {
+        let Some(allowed) = of(edges, &package.name) else {
             let problem = format!(
                 "the crate {} is in no list of allowed edges (dev/xtask/src/tidy/edges.rs)",
                 package.name
@@ -38,7 +45,7 @@ pub(super) fn check(packages: &[Package]) -> Vec<Finding> {
             findings.push(Finding::failure(place, problem));
             continue;
         };
-        let for_tests = of(TEST_EDGES, &package.name).unwrap_or_default();
+        let for_tests = of(test_edges, &package.name).unwrap_or_default();
         for edge in &package.edges {
             let to = edge.to.as_str();
             if !allowed.contains(&to) && (!edge.dev || !for_tests.contains(&to)) {
@@ -80,7 +87,7 @@ fn mirror() -> Vec<String> {
     lines.map(|(from, to)| format!("{from} -> {}", to.join(", "))).collect()
 }
 
-fn of(list: &[(&str, &'static [&'static str])], name: &str) -> Option<&'static [&'static str]> {
+fn of(list: List, name: &str) -> Option<&'static [&'static str]> {
     list.iter().find(|(from, _)| *from == name).map(|(_, to)| *to)
 }
 
@@ -94,22 +101,22 @@ mod tests {
         Package { name: name.into(), edges, ..Package::default() }
     }
 
+    const TOP_ON_BASE: List = &[("base", &[]), ("top", &["base"]), ("tools", &[])];
+    const TOP_WITH_TOOLS: List = &[("top", &["tools"])];
+
     #[test]
     fn an_arrow_that_is_not_on_the_list_is_found() {
-        let found = check(&[
-            package("callsign-core", &[("callsign-net", false)]),
-            package("callsign", &[("callsign-core", false), ("callsign-build", true)]),
-            package("callsign-registry", &[("callsign", true)]),
-        ]);
-        let problems: Vec<_> = found.iter().map(|finding| &finding.problem[..50]).collect();
-        assert_eq!(problems.len(), 2, "{problems:?}");
-        assert!(problems[0].starts_with("callsign-core may not depend on callsign-net"), "{problems:?}");
-        assert!(problems[1].starts_with("callsign-registry may not depend on callsign"), "{problems:?}");
+        let packages =
+            [package("base", &[("top", false)]), package("top", &[("base", false), ("tools", true)])];
+        let found = compare(&packages, TOP_ON_BASE, TOP_WITH_TOOLS);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].problem.starts_with("base may not depend on top"), "{found:?}");
     }
 
     #[test]
     fn what_tests_may_use_the_crate_itself_may_not() {
-        assert_eq!(check(&[package("callsign", &[("callsign-build", false)])]).len(), 1);
+        let packages = [package("top", &[("tools", false)])];
+        assert_eq!(compare(&packages, TOP_ON_BASE, TOP_WITH_TOOLS).len(), 1);
     }
 
     #[test]

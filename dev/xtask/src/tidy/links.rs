@@ -1,4 +1,5 @@
-//! A link in the documentation leads to a file that is there, and to a heading that it has.
+//! A link in the documentation leads to a file that is there, and to a heading that it has; and every guide is found from the
+//! list of guides.
 
 use std::{collections::HashSet, path::Path};
 
@@ -7,7 +8,11 @@ use super::{
     tree::{File, Tree},
 };
 
-/// Looks at every relative link of every Markdown file.
+/// The list of guides, and the folder they are in.
+const INDEX: &str = "docs/README.md";
+const GUIDES: &str = "docs/";
+
+/// Looks at every relative link of every Markdown file, and for every guide in the list of guides.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut places: HashSet<&str> = tree.files().iter().map(|file| file.path.as_str()).collect();
     let folders: Vec<&str> = places.iter().flat_map(|path| ancestors(path)).collect();
@@ -20,7 +25,21 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
             }
         }
     }
+    findings.extend(unlisted(tree));
     findings
+}
+
+fn unlisted(tree: &Tree) -> Vec<Finding> {
+    let listed: HashSet<String> = tree
+        .text(INDEX)
+        .map(|text| links(text).map(|(_, target)| join(INDEX, target)).collect())
+        .unwrap_or_default();
+    tree.with_extension("md")
+        .filter(|file| file.path.starts_with(GUIDES) && file.path != INDEX && !listed.contains(&file.path))
+        .map(|file| {
+            Finding::failure(&file.path, format!("{INDEX} does not name this guide, so nobody will find it"))
+        })
+        .collect()
 }
 
 fn resolve(tree: &Tree, places: &HashSet<&str>, from: &File, target: &str) -> Result<(), String> {
@@ -99,6 +118,7 @@ mod tests {
             ```text\n[in a block](is-not-a-link)\n```\n";
         let tree = Tree::sample(&[
             ("README.md", "## What it's\n"),
+            ("docs/README.md", "[guide](guide.md)\n"),
             ("docs/guide.md", guide),
             ("crates/core/src/lib.rs", ""),
         ]);
@@ -108,6 +128,13 @@ mod tests {
         assert!(found[0].starts_with("docs/guide.md:3 the link to gone.md"), "{found:#?}");
         assert!(found[1].starts_with("docs/guide.md:5 the link to #nowhere"), "{found:#?}");
         assert!(found[2].starts_with("docs/guide.md:5 the link to ../README.md#what-it-s"), "{found:#?}");
+    }
+
+    #[test]
+    fn a_guide_that_the_list_does_not_name_is_found() {
+        let tree = Tree::sample(&[("docs/README.md", "[a](a.md)\n"), ("docs/a.md", ""), ("docs/b.md", "")]);
+        let found: Vec<_> = check(&tree).into_iter().map(|found| found.place).collect();
+        assert_eq!(found, ["docs/b.md"]);
     }
 
     #[test]
