@@ -7,6 +7,7 @@
 
 mod calls;
 mod frame;
+mod local;
 mod pick;
 
 use std::{alloc::System, process::ExitCode};
@@ -22,15 +23,17 @@ type Benchmark = (&'static str, &'static str, fn(&Settings) -> frame::Report);
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-const BENCHMARKS: [Benchmark; 3] = [
+const BENCHMARKS: [Benchmark; 5] = [
     ("calls", "unary calls, beside tonic's channels, hyper and bare h2", calls::unary),
     ("streams", "large messages and reply streams, beside tonic's channels", calls::streams),
     ("pick", "choosing a node, by each strategy, beside tower's balancer", pick::run),
+    ("local", "the local registry: how soon a change is seen, a killed process too", local::seen),
+    ("local-size", "the local registry: lists and memory, with 1,000 and 10,000 nodes", local::size),
 ];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    // The benchmarks of calls start this program again, as what is called and as what calls.
+    // Some benchmarks start this program again, as the other processes that they need.
     match args.split_first() {
         Some((first, _)) if first == "--serve" => {
             calls::server_main();
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
             calls::client_main(rest);
             return ExitCode::SUCCESS;
         }
+        Some((first, rest)) if first == local::CHILD => return local::child(rest),
         _ => {}
     }
     match parse(&args) {
