@@ -61,6 +61,16 @@ impl Activity {
     pub(crate) fn language(&self) -> Option<Language> {
         self.head.get().map(|head| Language::of(head))
     }
+
+    /// Whether the peer's first frame is in, and is SETTINGS.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.head.get().is_some_and(|head| match head[..] {
+            [a, b, c, FRAME_SETTINGS, ..] => {
+                self.bytes_read() >= HEAD_BYTES as u64 + u64::from(u32::from_be_bytes([0, a, b, c]))
+            }
+            _ => false,
+        })
+    }
 }
 
 // === impl Language ===

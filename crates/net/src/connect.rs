@@ -4,12 +4,11 @@ use std::{fmt, io, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{
     net::TcpStream,
-    sync::Notify,
     time::{Instant, timeout_at},
 };
 
 use crate::{
-    Config, Connection, Driver,
+    Bundle, Config, Connection, Driver,
     activity::{Language, Recorded},
     error::{Disposition, Error, ErrorKind},
 };
@@ -25,8 +24,8 @@ pub enum Host {
 
 /// Connects, shakes hands, and waits for the peer's SETTINGS.
 ///
-/// Nothing moves on the connection until the [`Driver`] is polled; spawn it. `changed` is notified whenever the connection's
-/// [`Status`](crate::Status) moves on.
+/// Nothing moves on the connection until the [`Driver`] is polled; spawn it. `bundle` is told whenever the connection's
+/// [`Status`](crate::Status) moves on, and when a stream on it ends while others queue for one.
 ///
 /// # Errors
 ///
@@ -38,7 +37,7 @@ pub enum Host {
 pub async fn connect(
     host: &Host,
     config: &Config,
-    changed: &Arc<Notify>,
+    bundle: &Arc<Bundle>,
 ) -> Result<(Connection, Driver), Error> {
     let deadline = Instant::now() + config.connect_timeout;
     let socket = timeout_at(deadline, dial(host)).await.map_err(|_| {
@@ -61,14 +60,15 @@ pub async fn connect(
             .max_send_buffer_size(config.send_buffer_bytes)
             .handshake(io)
             .await
-            .map_err(|error| Error::of_stream(error, false))?;
+            .map_err(Error::of_connection)?;
         let (connection, mut driver) =
-            Driver::new(sender, h2, peer, activity.clone(), config, changed.clone());
-        // SETTINGS must be the peer's first frame (RFC 9113, 3.4), so its header is proof enough.
+            Driver::new(sender, h2, peer, activity.clone(), config, bundle.clone());
+        // SETTINGS must be the peer's first frame (RFC 9113, 3.4). It is waited for whole: it says how many streams there may
+        // be.
         let settled = std::future::poll_fn(|cx| {
             let ended = driver.poll_io(cx);
-            match (activity.language(), ended) {
-                (Some(Language::Http2), Poll::Pending) => Poll::Ready(Ok(())),
+            match (activity.is_settled(), ended) {
+                (true, Poll::Pending) => Poll::Ready(Ok(())),
                 (_, Poll::Ready(error)) => Poll::Ready(Err(error)),
                 _ => Poll::Pending,
             }

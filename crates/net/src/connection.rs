@@ -12,9 +12,12 @@ use std::{
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use h2::client::SendRequest;
-use tokio::sync::Notify;
 
-use crate::{activity::Activity, error::Error};
+use crate::{
+    activity::Activity,
+    bundle::{Bundle, Turn},
+    error::{Error, ErrorKind},
+};
 
 /// Streams are opened on it. Dropping it closes the connection once the open streams have ended.
 pub struct Connection {
@@ -51,10 +54,12 @@ pub(crate) struct Shared {
     pub(crate) probe: AtomicBool,
     pub(crate) release: AtomicBool,
     pub(crate) driver: AtomicWaker,
-    /// A [`Status`] as a number, and who is told when it changes.
+    /// A [`Status`] as a number.
     status: AtomicU8,
-    changed: Arc<Notify>,
+    /// Who is told of what happens here.
+    pub(crate) bundle: Arc<Bundle>,
     pub(crate) error: OnceLock<Error>,
+    answered: AtomicBool,
 }
 
 // === impl Connection ===
@@ -64,7 +69,7 @@ impl Connection {
         sender: SendRequest<Bytes>,
         peer: SocketAddr,
         activity: Arc<Activity>,
-        changed: Arc<Notify>,
+        bundle: Arc<Bundle>,
     ) -> Self {
         let shared = Arc::new(Shared {
             activity,
@@ -74,31 +79,41 @@ impl Connection {
             release: AtomicBool::new(false),
             driver: AtomicWaker::new(),
             status: AtomicU8::new(Status::Open as u8),
-            changed,
+            bundle,
             error: OnceLock::new(),
+            answered: AtomicBool::new(false),
         });
         Self { sender, shared, peer }
     }
 
-    /// The right to open a stream, unless the connection is full or going away.
+    /// The right to open a stream, unless the connection is full or going away, or others queue for one.
     #[must_use]
     pub fn try_slot(&self) -> Option<Slot> {
+        if self.shared.bundle.has_queue() { None } else { self.take_slot() }
+    }
+
+    /// The same for one who queues.
+    #[must_use]
+    pub fn slot_for(&self, _: &Turn) -> Option<Slot> {
+        self.take_slot()
+    }
+
+    fn take_slot(&self) -> Option<Slot> {
         if self.status() != Status::Open {
             return None;
         }
         let open_max = self.shared.open_max.load(Ordering::Relaxed);
-        if self.shared.open.fetch_add(1, Ordering::Relaxed) >= open_max {
-            self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        if self.shared.open.fetch_add(1, Ordering::AcqRel) >= open_max {
+            self.shared.open.fetch_sub(1, Ordering::AcqRel);
             return None;
         }
         Some(Slot { shared: self.shared.clone() })
     }
 
-    /// The right to open a stream even if the connection is full: it then waits for the peer's leave, in order.
+    /// Whether another stream could be opened now.
     #[must_use]
-    pub fn queue_slot(&self) -> Slot {
-        self.shared.open.fetch_add(1, Ordering::Relaxed);
-        Slot { shared: self.shared.clone() }
+    pub fn has_room(&self) -> bool {
+        self.status() == Status::Open && self.streams() < self.streams_max()
     }
 
     /// Streams open now.
@@ -129,6 +144,12 @@ impl Connection {
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         self.shared.error.get()
+    }
+
+    /// Whether any request on it was answered.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        self.shared.answered.load(Ordering::Relaxed)
     }
 
     /// Asks for a sign of life now, since there is a reason to doubt: the connection is closed if none comes within
@@ -170,7 +191,30 @@ impl Shared {
     /// Moves the status forward, never back.
     pub(crate) fn advance(&self, to: Status) {
         if self.status.fetch_max(to as u8, Ordering::AcqRel) < to as u8 {
-            self.changed.notify_one();
+            self.bundle.nudge();
+            self.bundle.make_room();
+        }
+    }
+
+    /// The peer has said how many streams it allows.
+    pub(crate) fn allow(&self, open_max: usize) {
+        if self.open_max.swap(open_max, Ordering::AcqRel) < open_max {
+            self.bundle.make_room();
+        }
+    }
+
+    pub(crate) fn answered(&self) {
+        // Written once, so that readers on other cores keep their copy of the line.
+        if !self.answered.load(Ordering::Relaxed) {
+            self.answered.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// What a stream is to say of its failure: if the connection ended, why that was.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match self.error.get() {
+            Some(end) if error.kind() == ErrorKind::Closed => end.disposed(error.disposition()),
+            _ => error,
         }
     }
 
@@ -183,6 +227,7 @@ impl Shared {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        self.shared.open.fetch_sub(1, Ordering::AcqRel);
+        self.shared.bundle.make_room();
     }
 }

@@ -17,13 +17,13 @@ use h2::{
 };
 use tokio::{
     net::TcpStream,
-    sync::Notify,
     time::{Instant, Sleep, sleep_until},
 };
 
 use crate::{
     Config,
     activity::{Activity, Recorded},
+    bundle::Bundle,
     connection::{Connection, Shared, Status},
     error::{Disposition, Error, ErrorKind},
 };
@@ -60,10 +60,10 @@ impl Driver {
         peer: SocketAddr,
         activity: Arc<Activity>,
         config: &Config,
-        changed: Arc<Notify>,
+        bundle: Arc<Bundle>,
     ) -> (Connection, Self) {
         let ping = h2.ping_pong();
-        let connection = Connection::new(sender.clone(), peer, activity, changed);
+        let connection = Connection::new(sender.clone(), peer, activity, bundle);
         let shared = connection.shared.clone();
         let driver = Self { h2, watcher: Some(sender), ping, keep_alive: KeepAlive::new(config), shared };
         (connection, driver)
@@ -71,7 +71,7 @@ impl Driver {
 
     /// The peer's SETTINGS are in.
     pub(crate) fn settled(&mut self) {
-        self.shared.open_max.store(self.h2.max_concurrent_send_streams(), Ordering::Relaxed);
+        self.shared.allow(self.h2.max_concurrent_send_streams());
     }
 
     /// Moves bytes; ready with the reason when the connection has ended.
@@ -82,7 +82,7 @@ impl Driver {
                 Disposition::Unknown,
                 "the peer closed the connection",
             )),
-            Poll::Ready(Err(error)) => Poll::Ready(Error::of_stream(error, false)),
+            Poll::Ready(Err(error)) => Poll::Ready(Error::of_connection(error)),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -113,7 +113,7 @@ impl Driver {
                     format!("the peer did not answer a ping within {} ms", given.as_millis()),
                 ));
             }
-            self.shared.open_max.store(self.h2.max_concurrent_send_streams(), Ordering::Relaxed);
+            self.shared.allow(self.h2.max_concurrent_send_streams());
         }
         Poll::Pending
     }

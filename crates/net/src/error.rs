@@ -75,8 +75,8 @@ impl Error {
         Self::new(self.kind(), disposition, self.0.message.clone()).with_source(self.clone())
     }
 
-    /// Reads what `h2` says of a stream that was open on a connection; `alive` tells whether the connection still is.
-    pub(crate) fn of_stream(error: h2::Error, alive: bool) -> Self {
+    /// Reads what `h2` says of a stream.
+    pub(crate) fn of_stream(error: h2::Error) -> Self {
         let reason = error.reason();
         let (kind, disposition, message) = if error.is_reset() && error.is_remote() {
             match reason {
@@ -86,10 +86,9 @@ impl Error {
                 _ => (ErrorKind::Reset, Disposition::Unknown, told("the peer reset the stream", reason)),
             }
         } else if error.is_go_away() && error.is_remote() {
-            // A GOAWAY ends the streams above its last id at once, and the others only with the connection. While the
-            // connection lives it is the first case; after that nobody can tell.
-            let disposition = if alive { Disposition::Refused } else { Disposition::Unknown };
-            (ErrorKind::GoAway, disposition, told("the peer is going away", reason))
+            // A GOAWAY ends the streams above its last id. Those below it go on, and if the connection ends before they do,
+            // they are told that it broke.
+            (ErrorKind::GoAway, Disposition::Refused, told("the peer is going away", reason))
         } else if error.is_io() {
             (ErrorKind::Closed, Disposition::Unknown, "the connection broke".into())
         } else if error.is_library() {
@@ -98,6 +97,15 @@ impl Error {
             (ErrorKind::Closed, Disposition::Unknown, "the connection ended".into())
         };
         Self::new(kind, disposition, message).with_source(error)
+    }
+
+    /// Reads what `h2` says of a connection that ended, which tells nothing of any one stream on it.
+    pub(crate) fn of_connection(error: h2::Error) -> Self {
+        let mut error = Self::of_stream(error);
+        if let Some(inner) = Arc::get_mut(&mut error.0) {
+            inner.disposition = Disposition::Unknown;
+        }
+        error
     }
 
     /// What failed.

@@ -29,8 +29,11 @@ impl Incoming {
     }
 
     fn error(&mut self, error: h2::Error) -> Error {
-        let alive = self.slot.take().is_some_and(|slot| !slot.shared.is_closed());
-        Error::of_stream(error, alive)
+        let error = Error::of_stream(error);
+        match self.slot.take() {
+            Some(slot) => slot.shared.explain(error),
+            None => error,
+        }
     }
 }
 

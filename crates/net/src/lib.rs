@@ -13,6 +13,7 @@
 //! It is written on [`h2`] itself, since a connection over it costs neither a channel hop nor a spawned task for each request.
 
 mod activity;
+mod bundle;
 mod config;
 mod connect;
 mod connection;
@@ -21,6 +22,7 @@ mod error;
 mod incoming;
 mod stream;
 
+pub use self::bundle::{Bundle, Turn};
 pub use self::config::Config;
 pub use self::connect::{Host, connect};
 pub use self::connection::{Connection, Slot, Status};

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -56,7 +56,7 @@ impl Slot {
     ///
     /// # Errors
     ///
-    /// With [`Disposition::Unsent`], always: the request was not taken.
+    /// With [`Disposition::Unsent`], always: the request was not taken. [`ErrorKind::Request`] if no connection would take it.
     pub fn open(
         self,
         connection: &Connection,
@@ -66,9 +66,13 @@ impl Slot {
         let bytes_written = self.shared.activity.bytes_written();
         let mut sender = connection.sender.clone();
         let (response, stream) = sender.send_request(head, end).map_err(|error| {
-            let kind =
-                if error.is_go_away() || error.is_io() { ErrorKind::GoAway } else { ErrorKind::Request };
-            Error::new(kind, Disposition::Unsent, "the connection takes no more requests").with_source(error)
+            // A connection that would take another request objects to this one.
+            let usable = connection.sender.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
+            let (kind, message) = match usable {
+                Poll::Ready(Ok(())) => (ErrorKind::Request, "HTTP/2 has no words for the request"),
+                _ => (ErrorKind::GoAway, "the connection takes no more requests"),
+            };
+            Error::new(kind, Disposition::Unsent, message).with_source(error)
         })?;
         let outgoing =
             Outgoing { stream: (!end).then_some(stream), current: None, ahead: Ahead::Unknown, begun: false };
@@ -94,10 +98,13 @@ impl Stream {
             )));
         };
         Poll::Ready(match answer {
-            Ok(response) => Ok(response.map(|body| Incoming::new(body, slot))),
+            Ok(response) => {
+                slot.shared.answered();
+                Ok(response.map(|body| Incoming::new(body, slot)))
+            }
             Err(error) => {
                 let shared = &slot.shared;
-                let error = Error::of_stream(error, !shared.is_closed());
+                let error = shared.explain(Error::of_stream(error));
                 // Nothing at all left the machine since the stream was opened, so neither did this request.
                 let unsent = shared.activity.bytes_written() == self.bytes_written;
                 Err(if unsent { error.disposed(Disposition::Unsent) } else { error })

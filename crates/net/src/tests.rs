@@ -59,10 +59,10 @@ fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> J
     tokio::spawn(task)
 }
 
-async fn open(host: &Host) -> (Connection, JoinHandle<Error>, Arc<Notify>) {
-    let changed = Arc::new(Notify::new());
-    let (connection, driver) = connect(host, &quick(), &changed).await.unwrap();
-    (connection, spawn(driver), changed)
+async fn open(host: &Host) -> (Connection, JoinHandle<Error>, Arc<Bundle>) {
+    let bundle = Arc::new(Bundle::default());
+    let (connection, driver) = connect(host, &quick(), &bundle).await.unwrap();
+    (connection, spawn(driver), bundle)
 }
 
 async fn call(connection: &Connection, body: Vec<Bytes>) -> Result<Vec<u8>, Error> {
@@ -199,11 +199,11 @@ async fn goaway_lets_open_streams_finish_and_takes_no_more() {
         };
         tokio::join!(answer, async { while server.accept().await.is_some() {} });
     });
-    let (connection, driver, changed) = open(&host).await;
+    let (connection, driver, bundle) = open(&host).await;
     let calling = call(&connection, vec![Bytes::from_static(b"x")]);
     let watching = async {
         go.notified().await;
-        changed.notified().await;
+        bundle.changed().await;
         assert_eq!(connection.status(), Status::Draining);
         assert!(connection.try_slot().is_none());
         gone.notify_one();

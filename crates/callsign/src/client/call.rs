@@ -12,7 +12,7 @@ use callsign_core::{
     retry::Backoff,
     select::{NoPick, PickRequest},
 };
-use callsign_net::Disposition;
+use callsign_net::{Disposition, ErrorKind};
 use http::{HeaderMap, Request, Response, header::CONTENT_TYPE};
 use http_body::Body;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -28,16 +28,23 @@ use super::{
     replay::Replay,
     response::{self, ResponseBody},
     roster::Roster,
-    timeout::{self, Readable},
+    timeout::{Readable, Time},
 };
 use crate::BoxError;
 
 /// Most attempts of a call whose earlier ones may have been processed (gRFC A6).
 const ATTEMPTS_MAX: u32 = 3;
-/// Attempts that never reached an application are made at once up to this many, and with a pause in between after that.
-const PROMPT_ATTEMPTS_MAX: usize = 4;
-/// Nodes at their stream limit that are passed over before the request is queued on one.
+/// Attempts that never reached an application are made at once and for free up to this many; after that with a pause in
+/// between, and out of the retry budget.
+const PROMPT_ATTEMPTS_MAX: u32 = 4;
+/// Nodes at their stream limit that are passed over before the call queues at one.
 const FULL_MAX: usize = 3;
+/// Failed attempts that are remembered, the last ones.
+const TRIED_MAX: usize = 8;
+
+/// Why a request is not sent again.
+const BODY_GONE: &str = "too much of its body was sent to be sent again";
+const NO_BUDGET: &str = "the retry budget is used up";
 
 /// What is known of a call on its way: for the message, if it fails.
 struct Journey {
@@ -49,6 +56,8 @@ struct Journey {
     /// Nodes that are not to be taken again while there are others.
     exclude: Vec<NodeId>,
     tried: Vec<Tried>,
+    /// How many more there were before those.
+    forgotten: u32,
     /// Attempts that may have been processed.
     repeats: u32,
     pause: Backoff,
@@ -57,18 +66,10 @@ struct Journey {
 /// What a call is waiting for.
 enum Phase {
     Node(String),
+    /// For another call on the node to end.
+    Room,
     Reply,
     Pause,
-}
-
-/// A call's time.
-#[derive(Clone, Copy)]
-struct Time {
-    /// When the wait for the head of the response is over.
-    head: Option<Instant>,
-    /// The same for the whole of it, if the caller has set a time.
-    whole: Option<Instant>,
-    timeout: Duration,
 }
 
 /// Makes one call. The error is for requests that are not gRPC; gRPC gets its status.
@@ -113,6 +114,7 @@ impl Journey {
             attempts: 0,
             exclude: Vec::new(),
             tried: Vec::new(),
+            forgotten: 0,
             repeats: 0,
             pause: Backoff::calls(),
         }
@@ -142,35 +144,30 @@ impl Journey {
             berth.connection = Some(connection.clone());
             self.phase = Phase::Reply;
             self.attempts += 1;
-            let (disposition, reason) = match berth.send(&connection, slot, head, body).await {
+            let (disposition, reason, again) = match berth.send(&connection, slot, head, body).await {
                 Ok(answer) if !(options.idempotent && is_unavailable(answer.response.headers())) => {
                     return Ok(answer);
                 }
-                Ok(answer) if !self.may_repeat(settings, body) => return Ok(answer),
-                Ok(answer) => (Disposition::Unknown, said(answer.response.headers())),
-                Err(error) if error.kind() == callsign_net::ErrorKind::Body => {
+                Ok(answer) => match self.repeat(settings, body) {
+                    Ok(()) => (Disposition::Unknown, said(answer.response.headers()), Ok(())),
+                    // The node's own words are the best there are.
+                    Err(_) => return Ok(answer),
+                },
+                Err(error) if matches!(error.kind(), ErrorKind::Body | ErrorKind::Request) => {
                     return Err(Failure { code: Code::Internal, message: describe(&error) });
                 }
-                Err(error) => (error.disposition(), describe(&error)),
+                Err(error) => {
+                    let again = self.try_again(error.disposition(), options, settings, body);
+                    (error.disposition(), describe(&error), again)
+                }
             };
             let Some(berth) = self.berth.take() else { continue };
             berth.failed(disposition);
-            self.leave(&berth, &reason);
-            if disposition == Disposition::Unknown {
-                if !options.idempotent {
-                    return Err(self.undecided(&berth.link, &reason));
-                }
-                if !self.may_repeat(settings, body) {
-                    return Err(self.exhausted(&berth.link, &reason));
-                }
-                self.repeats += 1;
-            } else if !body.rewind() {
-                return Err(Failure::unavailable(format!(
-                    "{} did not take the request ({reason}), and too much of its body was sent to send it again",
-                    berth.link
-                )));
+            if let Err(why) = again {
+                return Err(self.given_up(&berth.link, disposition, &reason, &why));
             }
-            if self.tried.len() > PROMPT_ATTEMPTS_MAX || self.repeats > 1 {
+            self.leave(&berth, reason);
+            if self.attempts > PROMPT_ATTEMPTS_MAX || self.repeats > 1 {
                 self.phase = Phase::Pause;
                 sleep(self.pause.next(&mut channel.roster().rng())).await;
             }
@@ -184,29 +181,46 @@ impl Journey {
         options: &CallOptions,
     ) -> Result<(Arc<callsign_net::Connection>, callsign_net::Slot), Failure> {
         let roster = channel.roster();
-        roster.stir();
+        let failed = self.exclude.len();
         let mut full = 0;
         let mut published = None;
         loop {
+            // Each time: the links may have been told to rest while we waited.
+            roster.stir();
             match self.pick(roster, options) {
-                Ok(berth) => match berth.link.way() {
-                    Way::Open(connection, slot) => {
-                        self.berth = Some(berth);
-                        return Ok((connection, slot));
+                Ok(berth) => {
+                    match berth.link.way() {
+                        Way::Open(connection, slot) => {
+                            self.exclude.truncate(failed);
+                            self.berth = Some(berth);
+                            return Ok((connection, slot));
+                        }
+                        Way::Closed => continue,
+                        Way::Full if full < FULL_MAX && options.place.is_none() => {
+                            full += 1;
+                            self.exclude.push(berth.link.id.clone());
+                            continue;
+                        }
+                        Way::Full if self.exclude.len() > failed => {
+                            // One that is full is better than one that has failed.
+                            self.exclude.truncate(failed);
+                            continue;
+                        }
+                        Way::Full => {
+                            self.phase = Phase::Room;
+                            let link = berth.link.clone();
+                            self.berth = Some(berth);
+                            let found = link.room().await;
+                            let (Some(found), Some(berth)) = (found, &mut self.berth) else { continue };
+                            berth.since = Instant::now();
+                            return Ok(found);
+                        }
                     }
-                    Way::Full(connection) if full >= FULL_MAX || options.place.is_some() => {
-                        self.berth = Some(berth);
-                        let slot = connection.queue_slot();
-                        return Ok((connection, slot));
-                    }
-                    Way::Full(_) => {
-                        full += 1;
-                        self.exclude.push(berth.link.id.clone());
-                        continue;
-                    }
-                    Way::Closed => continue,
-                },
+                }
                 Err(shortage) => {
+                    if channel.tasks().stopped().is_cancelled() {
+                        return Err(self.closed(roster));
+                    }
                     let waits = options.wait_for_ready.unwrap_or(channel.settings().wait_for_ready);
                     if !shortage.hopeful && !waits {
                         return Err(Failure::unavailable(self.with_history(shortage.message)));
@@ -218,7 +232,8 @@ impl Journey {
             match &mut published {
                 None => published = Some(roster.published()),
                 Some(published) => {
-                    let _ = published.changed().await;
+                    let stopped = channel.tasks().stopped();
+                    let _ = stopped.run_until_cancelled(published.changed()).await;
                 }
             }
         }
@@ -270,20 +285,62 @@ impl Journey {
         }
     }
 
-    /// Whether a request that may have been processed can be sent once more.
-    fn may_repeat<B>(&self, settings: &Settings, body: &mut Replay<B>) -> bool {
-        self.repeats + 1 < ATTEMPTS_MAX && body.rewind() && settings.budget.withdraw(Instant::now())
+    /// Decides whether the request is sent once more after an attempt that failed. The error says why not.
+    fn try_again<B>(
+        &mut self,
+        disposition: Disposition,
+        options: &CallOptions,
+        settings: &Settings,
+        body: &mut Replay<B>,
+    ) -> Result<(), String> {
+        match disposition {
+            Disposition::Unknown if !options.idempotent => Err("it may have been processed, so it was not \
+                repeated (declare the call idempotent to have it repeated)"
+                .to_owned()),
+            Disposition::Unknown => self.repeat(settings, body),
+            Disposition::Unsent | Disposition::Refused if !body.rewind() => Err(not_again(BODY_GONE)),
+            Disposition::Unsent | Disposition::Refused => {
+                let free = self.attempts <= PROMPT_ATTEMPTS_MAX;
+                if free || settings.budget.withdraw(Instant::now()) {
+                    Ok(())
+                } else {
+                    Err(not_again(NO_BUDGET))
+                }
+            }
+        }
     }
 
-    fn leave(&mut self, berth: &Berth, reason: &str) {
-        self.exclude.push(berth.link.id.clone());
+    /// The same for a request that may have been processed and may be repeated.
+    fn repeat<B>(&mut self, settings: &Settings, body: &mut Replay<B>) -> Result<(), String> {
+        if self.repeats + 1 >= ATTEMPTS_MAX {
+            return Err(not_again(&format!("{ATTEMPTS_MAX} attempts are the most")));
+        }
+        if !body.is_whole() {
+            return Err(not_again(BODY_GONE));
+        }
+        if !settings.budget.withdraw(Instant::now()) {
+            return Err(not_again(NO_BUDGET));
+        }
+        self.repeats += 1;
+        body.rewind();
+        Ok(())
+    }
+
+    fn leave(&mut self, berth: &Berth, reason: String) {
+        tracing::debug!(node = %berth.link.id, reason, attempt = self.attempts, "attempt failed");
+        if !self.exclude.contains(&berth.link.id) {
+            self.exclude.push(berth.link.id.clone());
+        }
+        if self.tried.len() == TRIED_MAX {
+            self.tried.remove(0);
+            self.forgotten += 1;
+        }
         self.tried.push(Tried {
             node: berth.link.id.clone(),
             address: berth.link.address.to_string(),
-            reason: reason.to_owned(),
+            reason,
             after: self.since.elapsed(),
         });
-        tracing::debug!(node = %berth.link.id, reason, attempt = self.attempts, "attempt failed");
     }
 
     /// The response has begun.
@@ -332,7 +389,7 @@ impl Journey {
             timer: None,
             outcome,
             _sending: sending,
-            _channel: channel.clone(),
+            _tasks: channel.tasks().clone(),
         };
         Response::from_parts(parts, ResponseBody::new(stream, grpc, call))
     }
@@ -355,76 +412,43 @@ impl Journey {
                 berth.expired();
                 format!("waiting for the reply of {}", berth.link)
             }
+            (Phase::Room, Some(berth)) => {
+                format!(
+                    "waiting for other calls to {} to end: it allows no more at the same time",
+                    berth.link
+                )
+            }
             (Phase::Pause, _) => "waiting to try another node".to_owned(),
             (Phase::Node(why), _) if why.is_empty() => "picking a node".to_owned(),
             (Phase::Node(why), _) => format!("waiting for a node: {why}"),
-            (Phase::Reply, None) => "between two attempts".to_owned(),
+            (Phase::Reply | Phase::Room, None) => "between two attempts".to_owned(),
         };
         let service = &roster.service;
         let message = format!("no answer from {service} within {}, {waited_for}", Readable(timeout));
         Failure { code: Code::DeadlineExceeded, message: self.with_history(message) }
     }
 
-    fn undecided(&self, link: &Link, reason: &str) -> Failure {
-        Failure::unavailable(self.with_history(format!(
-            "{link} failed with the request in hand: {reason}; it may have been processed, so it was not repeated \
-             (declare the call idempotent to have it repeated)"
-        )))
-    }
-
-    fn exhausted(&self, link: &Link, reason: &str) -> Failure {
-        let why = if self.repeats + 1 >= ATTEMPTS_MAX {
-            format!("{ATTEMPTS_MAX} attempts are the most")
-        } else {
-            "the retry budget is used up".to_owned()
+    fn given_up(&self, link: &Link, disposition: Disposition, reason: &str, why: &str) -> Failure {
+        let what = match disposition {
+            Disposition::Unsent | Disposition::Refused => "did not take the request",
+            Disposition::Unknown => "failed with the request in hand",
         };
-        Failure::unavailable(
-            self.with_history(format!("{link} failed: {reason}; it was not tried again, since {why}")),
-        )
+        Failure::unavailable(self.with_history(format!("{link} {what}: {reason}; {why}")))
     }
 
-    /// Lists the attempts before the last one.
+    fn closed(&self, roster: &Roster) -> Failure {
+        Failure::unavailable(self.with_history(format!("the channel to {} was closed", roster.service)))
+    }
+
+    /// Lists the attempts that led to further ones.
     fn with_history(&self, mut message: String) -> String {
-        let earlier = self.tried.len().saturating_sub(1);
-        for tried in self.tried.iter().take(earlier) {
+        for tried in self.tried.iter().rev() {
             message.push_str(&format!("; before that {} ({}): {}", tried.node, tried.address, tried.reason));
         }
+        if self.forgotten > 0 {
+            message.push_str(&format!("; and {} attempts before", self.forgotten));
+        }
         message
-    }
-}
-
-// === impl Time ===
-
-impl Time {
-    fn of(
-        headers: &HeaderMap,
-        options: &CallOptions,
-        settings: &Settings,
-        now: Instant,
-    ) -> Result<Self, Failure> {
-        let wire = match headers.get("grpc-timeout") {
-            None => None,
-            Some(value) => Some(timeout::parse(value).ok_or_else(|| Failure {
-                code: Code::InvalidArgument,
-                message: format!(
-                    "grpc-timeout is {value:?}, not up to eight digits and one of the units n, u, m, S, M, H"
-                ),
-            })?),
-        };
-        let asked = match (wire, options.timeout.or(settings.timeout)) {
-            (Some(wire), Some(own)) => Some(wire.min(own)),
-            (wire, own) => wire.or(own),
-        };
-        Ok(match asked {
-            Some(timeout) => {
-                let deadline = now.checked_add(timeout);
-                Self { head: deadline, whole: deadline, timeout }
-            }
-            None => {
-                let head = settings.default_timeout.and_then(|timeout| now.checked_add(timeout));
-                Self { head, whole: None, timeout: settings.default_timeout.unwrap_or_default() }
-            }
-        })
     }
 }
 
@@ -436,6 +460,10 @@ fn unready(link: &Link) -> explain::Shortage {
         },
         None => explain::Shortage { hopeful: true, message: format!("{link} is being connected") },
     }
+}
+
+fn not_again(why: &str) -> String {
+    format!("it was not tried again, since {why}")
 }
 
 fn refuse(grpc: bool, failure: Failure) -> Result<Response<ResponseBody>, Error> {

@@ -58,8 +58,8 @@ fn not_ready(roster: &Roster, state: &State, filters: &Filters) -> Shortage {
     let (mut waiting, mut refusing) = (Vec::new(), Vec::new());
     for member in members {
         match member.handle.error() {
-            Some(error) => refusing.push(format!("{}: {}", member.handle.id, describe(&error))),
-            None => waiting.push(member.handle.to_string()),
+            Some(error) => refusing.push((&member.handle, error)),
+            None => waiting.push(&member.handle),
         }
     }
     if waiting.is_empty() {
@@ -67,18 +67,20 @@ fn not_ready(roster: &Roster, state: &State, filters: &Filters) -> Shortage {
             1 => "the one node".to_owned(),
             n => format!("all {n} nodes"),
         };
-        let message =
-            format!("{nodes} of {} cannot be reached: {}", roster.service, some(refusing.into_iter()));
+        let reasons = refusing.iter().map(|(link, error)| format!("{}: {}", link.id, describe(error)));
+        let message = format!("{nodes} of {} cannot be reached: {}", roster.service, some(reasons));
         return Shortage { hopeful: false, message };
     }
+    let waiting = waiting.iter().map(ToString::to_string);
     Shortage {
         hopeful: true,
-        message: format!("no node of {} is connected yet: {}", roster.service, some(waiting.into_iter())),
+        message: format!("no node of {} is connected yet: {}", roster.service, some(waiting)),
     }
 }
 
 fn some(reasons: impl ExactSizeIterator<Item = String>) -> String {
     let more = reasons.len().saturating_sub(NAMED_MAX);
+    // Only those that are named are put into words.
     let mut text = reasons.take(NAMED_MAX).collect::<Vec<_>>().join("; ");
     if more > 0 {
         text.push_str(&format!("; and {more} more"));

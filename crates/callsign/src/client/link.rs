@@ -12,6 +12,7 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -26,17 +27,19 @@ use callsign_core::{
     retry::{Backoff, Jitter},
     select::Load,
 };
-use callsign_net::{Config, Connection, Host, Slot, Status, connect};
+use callsign_net::{Bundle, Config, Connection, Host, Slot, Status, connect};
 use http::uri::Authority;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 /// Most connections to one node, opened when the stream limit of the others is reached (as in gRFC A105).
 const CONNECTIONS_MAX: usize = 10;
-/// A connection that ended sooner than this was no success, and the next one waits as after a failure.
+/// How long after a further connection could not be made the next one is tried.
+const GROWTH_PAUSE: Duration = Duration::from_secs(1);
+/// A connection that ended sooner than this without an answer was no success, and the next one waits as after a failure.
 const PROVEN_AFTER: Duration = Duration::from_secs(1);
 
 /// The way to one node at one address.
@@ -47,15 +50,25 @@ pub(crate) struct Link {
     pub(crate) load: Load,
     open: ArcSwap<Vec<Arc<Connection>>>,
     phase: Mutex<Phase>,
-    /// Something about the connections changed, or a call wants a further one.
-    event: Arc<Notify>,
+    /// Tells of the connections, and queues calls for which there is no room on them.
+    bundle: Arc<Bundle>,
+    /// A call wants a further connection.
     grow: AtomicBool,
     /// Reconnect now.
     wake: Notify,
-    idle: Notify,
     gone: CancellationToken,
-    /// Told whenever a new snapshot is due.
-    dirty: Arc<Notify>,
+    news: Arc<News>,
+}
+
+/// What a roster is told by its links.
+#[derive(Debug)]
+pub(crate) struct News {
+    /// A node became ready, or stopped being so: a new snapshot is due.
+    pub(crate) readiness: Notify,
+    /// Something else about a node is to be said differently.
+    pub(crate) wording: Notify,
+    /// Nobody calls: links let go of their connections, and make none, for as long as this holds.
+    pub(crate) resting: watch::Sender<bool>,
 }
 
 /// Where a link is, and why it is not ready if it is not.
@@ -119,8 +132,8 @@ pub enum NodeState {
 /// A stream on a connection of a link, or why there is none.
 pub(crate) enum Way {
     Open(Arc<Connection>, Slot),
-    /// All connections are at their stream limit; this one has the fewest.
-    Full(Arc<Connection>),
+    /// All connections are at their stream limit, or others queue for a stream.
+    Full,
     Closed,
 }
 
@@ -128,7 +141,7 @@ pub(crate) enum Way {
 
 impl Link {
     /// A link that is not connected until [`run`](Self::run) is polled.
-    pub(crate) fn new(id: NodeId, address: Address, load: Load, dirty: Arc<Notify>) -> Option<Arc<Self>> {
+    pub(crate) fn new(id: NodeId, address: Address, load: Load, news: Arc<News>) -> Option<Arc<Self>> {
         let authority = Authority::try_from(address.to_string()).ok()?;
         Some(Arc::new(Self {
             id,
@@ -137,47 +150,70 @@ impl Link {
             load,
             open: ArcSwap::default(),
             phase: Mutex::new(Phase { state: State::Connecting, error: None }),
-            event: Arc::default(),
+            bundle: Arc::default(),
             grow: AtomicBool::new(false),
             wake: Notify::new(),
-            idle: Notify::new(),
             gone: CancellationToken::new(),
-            dirty,
+            news,
         }))
     }
 
-    /// A stream to the node.
+    /// A stream to the node, if there is one to be had at once.
     pub(crate) fn way(&self) -> Way {
+        self.look(Connection::try_slot)
+    }
+
+    /// A stream to the node as soon as one ends or a further connection is made, in the order of asking. `None` when there is
+    /// no connection to wait for any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the turn passes to the next in the queue.
+    pub(crate) async fn room(&self) -> Option<(Arc<Connection>, Slot)> {
+        let turn = self.bundle.queue();
+        if !turn.is_first() {
+            turn.call().await;
+        }
+        loop {
+            let called = turn.call();
+            match self.look(|connection| connection.slot_for(&turn)) {
+                Way::Open(connection, slot) => {
+                    if self.open.load().iter().any(|connection| connection.has_room()) {
+                        self.bundle.make_room();
+                    }
+                    return Some((connection, slot));
+                }
+                Way::Closed => {
+                    self.bundle.make_room();
+                    return None;
+                }
+                Way::Full => called.await,
+            }
+        }
+    }
+
+    fn look(&self, slot: impl Fn(&Connection) -> Option<Slot>) -> Way {
         let open = self.open.load();
         for connection in open.iter() {
-            if let Some(slot) = connection.try_slot() {
+            if let Some(slot) = slot(connection) {
                 return Way::Open(connection.clone(), slot);
             }
         }
-        let live = open.iter().filter(|connection| connection.status() == Status::Open);
-        match live.min_by_key(|connection| connection.streams()) {
-            Some(connection) => {
-                self.grow.store(true, Ordering::Relaxed);
-                self.event.notify_one();
-                Way::Full(connection.clone())
+        if open.iter().any(|connection| connection.status() == Status::Open) {
+            if !self.grow.swap(true, Ordering::Relaxed) {
+                self.bundle.nudge();
             }
-            None => {
-                // Picks avoid the node from now on; the task looks again and decides.
-                self.load.set_ready(false);
-                self.event.notify_one();
-                Way::Closed
-            }
+            return Way::Full;
         }
+        // Picks avoid the node from now on; the task looks again and decides.
+        self.load.set_ready(false);
+        self.bundle.nudge();
+        Way::Closed
     }
 
     /// The node is worth another try now.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
-    }
-
-    /// Nobody has called for long.
-    pub(crate) fn rest(&self) {
-        self.idle.notify_one();
     }
 
     /// The node left. Calls in flight finish.
@@ -220,13 +256,22 @@ impl Link {
     /// Keeps the node connected until it leaves.
     pub(crate) async fn run(self: Arc<Self>, config: Arc<Config>, tasks: WeakTasks, mut rng: fastrand::Rng) {
         let mut backoff = reconnection();
+        let mut resting = self.news.resting.subscribe();
         loop {
+            if *resting.borrow_and_update() {
+                self.enter(State::Idle);
+                tokio::select! {
+                    biased;
+                    () = self.gone.cancelled() => break,
+                    _ = resting.wait_for(|resting| !resting) => {}
+                }
+            }
             self.enter(State::Connecting);
             let host = host(&self.address);
             let made = tokio::select! {
                 biased;
                 () = self.gone.cancelled() => break,
-                made = connect(&host, &config, &self.event) => made,
+                made = connect(&host, &config, &self.bundle) => made,
             };
             let error = match made {
                 Ok((connection, driver)) => {
@@ -235,22 +280,14 @@ impl Link {
                         driver.await;
                     });
                     self.adopt(connection);
-                    match self.serve(&config, &tasks).await {
+                    match self.serve(&config, &tasks, &mut resting).await {
                         Served::Gone => break,
-                        Served::Idle => {
-                            self.enter(State::Idle);
-                            tokio::select! {
-                                biased;
-                                () = self.gone.cancelled() => break,
-                                () = self.wake.notified() => {}
-                            }
-                            continue;
-                        }
-                        Served::Lost(_) if since.elapsed() >= PROVEN_AFTER => {
+                        Served::Resting => continue,
+                        Served::Lost { answered, .. } if answered || since.elapsed() >= PROVEN_AFTER => {
                             backoff.reset();
                             continue;
                         }
-                        Served::Lost(error) => error,
+                        Served::Lost { error, answered: _ } => error,
                     }
                 }
                 Err(error) => Some(error),
@@ -267,58 +304,79 @@ impl Link {
         self.open.store(Arc::default());
         self.load.set_ready(false);
         self.enter(State::Gone);
+        self.bundle.make_room();
     }
 
     /// Looks after open connections until there is none.
-    async fn serve(&self, config: &Config, tasks: &WeakTasks) -> Served {
+    async fn serve(&self, config: &Config, tasks: &WeakTasks, resting: &mut watch::Receiver<bool>) -> Served {
         let host = host(&self.address);
+        let mut further = pin!(None);
+        let mut not_before = Instant::now();
         loop {
-            if let Some(ended) = self.prune() {
-                return Served::Lost(ended);
+            if let Some(lost) = self.prune() {
+                return lost;
             }
-            let want_more =
-                self.grow.swap(false, Ordering::Relaxed) && self.open.load().len() < CONNECTIONS_MAX;
-            let more = async {
-                match want_more {
-                    true => connect(&host, config, &self.event).await,
-                    false => std::future::pending().await,
+            // What is being made goes on whatever else happens: calls at the stream limit come faster than connections.
+            let wanted = further.is_none()
+                && self.open.load().len() < CONNECTIONS_MAX
+                && (self.grow.swap(false, Ordering::Relaxed) || self.bundle.has_queue());
+            let later = wanted && Instant::now() < not_before;
+            if wanted && !later {
+                further.set(Some(connect(&host, config, &self.bundle)));
+            }
+            let made = async {
+                match further.as_mut().as_pin_mut() {
+                    Some(further) => further.await,
+                    None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 biased;
                 () = self.gone.cancelled() => return Served::Gone,
-                () = self.idle.notified() => {
+                _ = resting.wait_for(|resting| *resting) => {
                     self.load.set_ready(false);
                     self.open.store(Arc::default());
-                    return Served::Idle;
+                    self.news.readiness.notify_one();
+                    return Served::Resting;
                 }
-                made = more => match made {
-                    Ok((connection, driver)) => {
-                        tasks.spawn("connection", async move {
-                            driver.await;
-                        });
-                        self.adopt(connection);
+                made = made => {
+                    further.set(None);
+                    match made {
+                        Ok((connection, driver)) => {
+                            tasks.spawn("connection", async move {
+                                driver.await;
+                            });
+                            self.adopt(connection);
+                        }
+                        Err(error) => {
+                            not_before = Instant::now() + GROWTH_PAUSE;
+                            tracing::debug!(node = %self.id, %error, "no further connection");
+                        }
                     }
-                    Err(error) => tracing::debug!(node = %self.id, %error, "no further connection"),
-                },
-                () = self.event.notified() => {}
+                }
+                () = self.bundle.changed() => {}
+                () = sleep_until(not_before), if later => {}
             }
         }
     }
 
-    /// Lets go of connections that take no more calls. Gives the reason of the last when none is left.
-    fn prune(&self) -> Option<Option<callsign_net::Error>> {
+    /// Lets go of connections that take no more calls. Tells of the last when none is left.
+    fn prune(&self) -> Option<Served> {
         let open = self.open.load_full();
         let live: Vec<_> =
             open.iter().filter(|connection| connection.status() == Status::Open).cloned().collect();
         let ready = !live.is_empty();
         let error = open.iter().rev().find_map(|connection| connection.error().cloned());
+        let changed = live.len() < open.len() || self.load.is_ready() != ready;
         if live.len() < open.len() {
             self.open.store(Arc::new(live));
         }
         self.load.set_ready(ready);
-        self.dirty.notify_one();
-        (!ready).then_some(error)
+        if changed {
+            self.news.readiness.notify_one();
+        }
+        let answered = open.iter().any(|connection| connection.has_answered());
+        (!ready).then_some(Served::Lost { error, answered })
     }
 
     fn adopt(&self, connection: Connection) {
@@ -333,7 +391,8 @@ impl Link {
         if first {
             tracing::debug!(node = %self.id, address = %self.address, "node is ready");
         }
-        self.dirty.notify_one();
+        self.news.readiness.notify_one();
+        self.bundle.make_room();
     }
 
     fn fail(&self, error: Option<callsign_net::Error>, until: Instant) {
@@ -349,12 +408,12 @@ impl Link {
             let error = said.unwrap_or_default();
             tracing::info!(node = %self.id, address = %self.address, error, "node cannot be reached");
         }
-        self.dirty.notify_one();
+        self.news.wording.notify_one();
     }
 
     fn enter(&self, state: State) {
         self.lock().state = state;
-        self.dirty.notify_one();
+        self.news.wording.notify_one();
     }
 
     fn phase(&self) -> Phase {
@@ -383,10 +442,22 @@ impl fmt::Display for Link {
     }
 }
 
+// === impl News ===
+
+impl News {
+    pub(crate) fn new() -> Self {
+        Self { readiness: Notify::new(), wording: Notify::new(), resting: watch::Sender::new(false) }
+    }
+}
+
 /// How a time of being connected ended.
 enum Served {
-    Lost(Option<callsign_net::Error>),
-    Idle,
+    Lost {
+        error: Option<callsign_net::Error>,
+        /// It had answered calls, so there is reason to expect that of the next one.
+        answered: bool,
+    },
+    Resting,
     Gone,
 }
 

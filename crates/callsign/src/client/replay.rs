@@ -39,10 +39,17 @@ impl<B> Replay<B> {
         Self { body, first: None, rest: Vec::new(), trailers: None, given: 0, kept_bytes: 0, keep: Keep::All }
     }
 
+    /// Whether it can be started over.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.keep == Keep::All
+    }
+
     /// Starts over. Says whether that is possible.
     pub(crate) fn rewind(&mut self) -> bool {
-        self.given = 0;
-        self.keep == Keep::All
+        if self.is_whole() {
+            self.given = 0;
+        }
+        self.is_whole()
     }
 
     /// It will not be sent again.

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use callsign_core::{
-    Error,
+    Error, Tasks,
     select::{Outcome, Ticket},
 };
 use callsign_net::{Connection, Incoming};
@@ -21,7 +21,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::DropGuard;
 
 use super::{
-    channel::Channel,
     failure::{Code, Failure},
     link::{Link, describe},
     timeout::Readable,
@@ -50,8 +49,8 @@ pub(crate) struct Call {
     pub(crate) outcome: Option<Outcome>,
     /// Ends the sending of the request.
     pub(crate) _sending: Option<DropGuard>,
-    /// Its tasks move the stream.
-    pub(crate) _channel: Channel,
+    /// The connection's task lives as long as its owner.
+    pub(crate) _tasks: Tasks,
 }
 
 // === impl ResponseBody ===
@@ -103,15 +102,7 @@ impl ResponseBody {
         let call = self.call.as_mut()?;
         let deadline = call.deadline?;
         let timer = call.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        timer.as_mut().poll(cx).is_ready().then(|| Failure {
-            code: Code::DeadlineExceeded,
-            message: format!(
-                "the reply of {} did not end within {}: it began after {}",
-                call.link,
-                Readable(call.timeout),
-                Readable(call.latency)
-            ),
-        })
+        timer.as_mut().poll(cx).is_ready().then(|| call.overdue())
     }
 }
 
@@ -127,6 +118,13 @@ impl Body for ResponseBody {
         let Some(stream) = &mut this.stream else { return Poll::Ready(None) };
         match Pin::new(stream).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
+                // A stream that always has more must end too; the trailers are its end.
+                if frame.is_data()
+                    && let Some(call) = this.call.as_ref().filter(|call| call.is_overdue())
+                {
+                    let failure = call.overdue();
+                    return Poll::Ready(Some(this.fail(Outcome::DeadlineExceeded, failure)));
+                }
                 if let Some(trailers) = frame.trailers_ref() {
                     this.end(Some(trailers));
                 }
@@ -169,6 +167,26 @@ impl Drop for ResponseBody {
 impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseBody").field("ended", &self.stream.is_none()).finish_non_exhaustive()
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    fn is_overdue(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    fn overdue(&self) -> Failure {
+        let Self { link, timeout, latency, .. } = self;
+        Failure {
+            code: Code::DeadlineExceeded,
+            message: format!(
+                "the reply of {link} did not end within {}: it began after {}",
+                Readable(*timeout),
+                Readable(*latency)
+            ),
+        }
     }
 }
 

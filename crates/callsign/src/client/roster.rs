@@ -16,15 +16,15 @@ use arc_swap::ArcSwap;
 use callsign_core::{
     Node, NodeId, ServiceName, WeakTasks,
     model::{Address, keys},
-    select::{Filters, Member, Slate, Strategy},
+    select::{Filters, Load, Member, Slate, Strategy},
 };
 use tokio::{
-    sync::{Notify, watch},
+    sync::watch,
     time::{Instant, MissedTickBehavior, interval},
 };
 
 use super::{
-    link::Link,
+    link::{Link, News},
     source::{Known, Source},
 };
 
@@ -47,8 +47,8 @@ pub(crate) struct Roster {
     pub(crate) idle_after: Duration,
     state: ArcSwap<State>,
     published: watch::Sender<()>,
-    dirty: Arc<Notify>,
-    /// No link is connected because nobody calls.
+    news: Arc<News>,
+    /// The links rest, or are about to be told to: `News::resting`, to be read at no cost.
     asleep: AtomicBool,
     seeds: AtomicU64,
     pinned: Mutex<Vec<Arc<Link>>>,
@@ -95,7 +95,7 @@ impl Roster {
             idle_after,
             state: ArcSwap::from_pointee(state),
             published: watch::Sender::new(()),
-            dirty: Arc::default(),
+            news: Arc::new(News::new()),
             asleep: AtomicBool::new(false),
             seeds: AtomicU64::new(rng.u64(..)),
             pinned: Mutex::default(),
@@ -120,9 +120,7 @@ impl Roster {
     /// Somebody calls: connections that were let go for want of calls are made again.
     pub(crate) fn stir(&self) {
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
-            for member in self.state().slate.members() {
-                member.handle.wake();
-            }
+            self.news.resting.send_replace(false);
         }
     }
 
@@ -153,7 +151,7 @@ impl Roster {
         let mut rng = self.rng();
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut usage = Usage { calls: 0, since: Instant::now() };
+        let mut usage = Usage { calls: 0, since: Instant::now(), asleep: false };
         self.reconcile(&source, &mut seats, &mut unfit);
         self.publish(&source, &seats, &unfit, &mut rng);
         loop {
@@ -163,12 +161,19 @@ impl Roster {
                     self.reconcile(&source, &mut seats, &mut unfit);
                     self.publish(&source, &seats, &unfit, &mut rng);
                 }
-                () = self.dirty.notified() => self.publish(&source, &seats, &unfit, &mut rng),
+                () = self.news.readiness.notified() => self.publish(&source, &seats, &unfit, &mut rng),
+                () = self.news.wording.notified() => {
+                    self.refute(&source, &seats);
+                    self.published.send_replace(());
+                }
                 now = second.tick() => {
                     self.state().slate.tick(now);
-                    if usage.is_idle(&seats, self.idle_after, now) && !self.asleep.swap(true, Ordering::AcqRel) {
+                    if self.is_idle(&mut usage, &seats, now) && !self.asleep.load(Ordering::Relaxed) {
                         tracing::debug!(service = %self.service, "no calls: connections are let go");
-                        seats.iter().for_each(|(_, link)| link.rest());
+                        // In this order: whoever sees the flag and takes it back has the last word.
+                        self.news.resting.send_replace(true);
+                        self.asleep.store(true, Ordering::Release);
+                        usage.asleep = true;
                     }
                 }
             }
@@ -216,7 +221,7 @@ impl Roster {
     }
 
     fn link(&self, id: NodeId, address: Address) -> Option<Arc<Link>> {
-        let link = Link::new(id, address, self.strategy.new_load(), self.dirty.clone())?;
+        let link = Link::new(id, address, self.strategy.new_load(), self.news.clone())?;
         let running = link.clone().run(self.connection.clone(), self.tasks.clone(), self.rng());
         self.tasks.spawn("link", running);
         Some(link)
@@ -224,22 +229,42 @@ impl Roster {
 
     /// Nodes in doubt are seated only when no other is ready.
     fn publish(&self, source: &Source, seats: &[Seat], unfit: &[String], rng: &mut fastrand::Rng) {
-        let doubted: Vec<bool> = seats.iter().map(|(node, _)| source.doubts(node)).collect();
-        let sure_ready =
-            seats.iter().zip(&doubted).any(|((_, link), doubted)| !doubted && link.load.is_ready());
-        let mut members = Vec::with_capacity(seats.len());
-        for ((node, link), doubted) in seats.iter().zip(doubted) {
-            if doubted && link.error().is_some() {
-                source.refute(node);
-            }
-            if !doubted || !sure_ready {
-                members.push(Member { node: node.clone(), load: link.load.clone(), handle: link.clone() });
-            }
-        }
+        self.refute(source, seats);
+        let doubtful = source.doubtful();
+        let sure = |node: &Node| doubtful.as_ref().is_none_or(|view| !view.is_suspect(node));
+        let sure_ready = seats.iter().any(|(node, link)| link.load.is_ready() && sure(node));
+        let members = seats
+            .iter()
+            .filter(|(node, _)| !sure_ready || sure(node))
+            .map(|(node, link)| Member { node: node.clone(), load: link.load.clone(), handle: link.clone() })
+            .collect();
         let previous = self.state();
         let slate = Slate::new(&self.strategy, &self.filters, members, Some(&previous.slate), rng);
         self.state.store(Arc::new(State { slate, known: source.known(), unfit: unfit.to_vec() }));
         self.published.send_replace(());
+    }
+
+    /// Nodes that are in doubt and cannot be reached are no more.
+    fn refute(&self, source: &Source, seats: &[Seat]) {
+        let Some(view) = source.doubtful() else { return };
+        for (node, link) in seats {
+            if view.is_suspect(node) && link.error().is_some() {
+                source.refute(node);
+            }
+        }
+    }
+
+    fn is_idle(&self, usage: &mut Usage, seats: &[Seat], now: Instant) -> bool {
+        let pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+        let loads = || seats.iter().map(|(_, link)| link).chain(&*pinned).map(|link| &link.load);
+        let calls = loads().map(Load::calls).sum();
+        let asleep = self.asleep.load(Ordering::Relaxed);
+        // Who woke the links may still be waiting for one.
+        let woken = usage.asleep && !asleep;
+        if woken || calls != usage.calls || loads().any(|load| load.inflight() > 0) {
+            *usage = Usage { calls, since: now, asleep };
+        }
+        now.saturating_duration_since(usage.since) >= self.idle_after
     }
 }
 
@@ -247,19 +272,8 @@ impl Roster {
 struct Usage {
     calls: u64,
     since: Instant,
-}
-
-// === impl Usage ===
-
-impl Usage {
-    fn is_idle(&mut self, seats: &[Seat], idle_after: Duration, now: Instant) -> bool {
-        let calls: u64 = seats.iter().map(|(_, link)| link.load.calls()).sum();
-        let busy = seats.iter().any(|(_, link)| link.load.inflight() > 0);
-        if calls != self.calls || busy {
-            *self = Self { calls, since: now };
-        }
-        now.saturating_duration_since(self.since) >= idle_after
-    }
+    /// Whether the links were told to rest, and nobody had woken them when last looked at.
+    asleep: bool,
 }
 
 /// The node that an address alone amounts to.

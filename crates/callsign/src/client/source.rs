@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use callsign_core::{
     Node, ServiceName,
-    directory::{Answer, Directory, Subscription},
+    directory::{Answer, Directory, Subscription, View},
 };
 
 /// A name followed in a directory, or nodes given once and for all.
@@ -43,12 +43,12 @@ impl Source {
         }
     }
 
-    /// Whether the registry has cast doubt on a node, so that it is to be used last.
-    pub(crate) fn doubts(&self, node: &Node) -> bool {
+    /// The view, if the registry has cast doubt on any node in it: such a node is to be used last.
+    pub(crate) fn doubtful(&self) -> Option<Arc<View>> {
         match self {
-            Self::Fixed(_) => false,
+            Self::Fixed(_) => None,
             Self::Directory { subscription, .. } => {
-                subscription.answer().view().is_some_and(|view| view.is_suspect(node))
+                subscription.answer().view().filter(|view| view.suspects().next().is_some()).cloned()
             }
         }
     }

@@ -2,7 +2,14 @@
 
 use std::{fmt, time::Duration};
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
+
+use super::{
+    channel::Settings,
+    failure::{Code, Failure},
+    options::CallOptions,
+};
 
 /// Most digits that gRPC allows in a timeout.
 const DIGITS_MAX: usize = 8;
@@ -16,6 +23,52 @@ const UNITS: [(char, u128); 6] = [
     ('M', 60_000_000_000),
     ('H', 3_600_000_000_000),
 ];
+
+/// A call's time.
+#[derive(Clone, Copy)]
+pub(crate) struct Time {
+    /// When the wait for the head of the response is over.
+    pub(crate) head: Option<Instant>,
+    /// The same for the whole of it, if the caller has set a time.
+    pub(crate) whole: Option<Instant>,
+    pub(crate) timeout: Duration,
+}
+
+// === impl Time ===
+
+impl Time {
+    /// What the request itself, its options and the channel say, the shortest of them.
+    pub(crate) fn of(
+        headers: &HeaderMap,
+        options: &CallOptions,
+        settings: &Settings,
+        now: Instant,
+    ) -> Result<Self, Failure> {
+        let wire = match headers.get("grpc-timeout") {
+            None => None,
+            Some(value) => Some(parse(value).ok_or_else(|| Failure {
+                code: Code::InvalidArgument,
+                message: format!(
+                    "grpc-timeout is {value:?}, not up to eight digits and one of the units n, u, m, S, M, H"
+                ),
+            })?),
+        };
+        let asked = match (wire, options.timeout.or(settings.timeout)) {
+            (Some(wire), Some(own)) => Some(wire.min(own)),
+            (wire, own) => wire.or(own),
+        };
+        Ok(match asked {
+            Some(timeout) => {
+                let deadline = now.checked_add(timeout);
+                Self { head: deadline, whole: deadline, timeout }
+            }
+            None => {
+                let head = settings.default_timeout.and_then(|timeout| now.checked_add(timeout));
+                Self { head, whole: None, timeout: settings.default_timeout.unwrap_or_default() }
+            }
+        })
+    }
+}
 
 /// Reads a `grpc-timeout`: up to eight digits and a unit.
 pub(crate) fn parse(value: &HeaderValue) -> Option<Duration> {
