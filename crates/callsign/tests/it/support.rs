@@ -26,6 +26,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, sync::Notify, task::JoinHandle};
 use tonic::{Request, Response, Status, Streaming, body::Body};
 
+pub mod process;
+
 /// Longer than anything here takes: a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
