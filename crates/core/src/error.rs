@@ -157,17 +157,14 @@ impl fmt::Display for Error {
     }
 }
 
+/// What a program prints whose `main` returns the error: the message, its causes, and what to do next.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, op, message, hint, retryable, source } = &*self.0;
-        f.debug_struct("Error")
-            .field("kind", kind)
-            .field("op", op)
-            .field("message", message)
-            .field("hint", hint)
-            .field("retryable", retryable)
-            .field("source", source)
-            .finish()
+        f.write_str(&self.chain())?;
+        match self.hint() {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -188,7 +185,7 @@ mod tests {
             .with_hint("start etcd");
         assert_eq!(error.to_string(), "cannot list services: no answer from 127.0.0.1:2379");
         assert_eq!(error.chain(), "cannot list services: no answer from 127.0.0.1:2379: connection refused");
-        assert_eq!(error.hint(), Some("start etcd"));
+        assert_eq!(format!("{error:?}"), format!("{}\n  hint: start etcd", error.chain()));
         assert!(error.is_retryable());
         assert!(!Error::invalid("parse name", "empty").is_retryable());
     }

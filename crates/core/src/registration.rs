@@ -211,6 +211,7 @@ impl Registrar {
             end: end.clone(),
             backoff: Backoff::registrations(),
             at_once: true,
+            left_behind: None,
             rng,
         };
         tasks.spawn_orderly("registration", async move {

@@ -4,6 +4,7 @@
 //! reasons are in STYLE.md and ARCHITECTURE.md; the findings say what to do.
 
 mod dead_files;
+mod dependencies;
 mod edges;
 mod features;
 mod links;
@@ -46,6 +47,7 @@ fn all() -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     findings.extend(sizes::check(&tree));
     findings.extend(dead_files::check(&tree, &workspace));
+    findings.extend(dependencies::check(&tree, &workspace, tree.text("Cargo.toml")?));
     findings.extend(edges::check(&workspace.packages));
     findings.extend(edges::check_mirror(tree.text("ARCHITECTURE.md")?));
     findings.extend(purity::check(&core_dependencies()?));

@@ -19,6 +19,8 @@ pub(crate) struct Package {
     /// Its folder, seen from the root.
     pub(crate) dir: PathBuf,
     pub(crate) features: Vec<String>,
+    /// All that it depends on, for whatever purpose.
+    pub(crate) dependencies: Vec<String>,
     /// Those of its dependencies that are members too.
     pub(crate) edges: Vec<Edge>,
     /// The file that each of its targets begins with, seen from the root.
@@ -63,6 +65,9 @@ impl Package {
     fn read(package: &Value, root: &Path) -> Result<Self> {
         let manifest = relative(text(package, "manifest_path")?, root);
         let features = package["features"].as_object().into_iter().flat_map(serde_json::Map::keys).cloned();
+        let dependencies = list(package, "dependencies")
+            .map(|dependency| Ok(text(dependency, "name")?.to_owned()))
+            .collect::<Result<_>>()?;
         let edges = list(package, "dependencies")
             .filter(|dependency| dependency["path"].is_string())
             .map(|dependency| {
@@ -77,6 +82,7 @@ impl Package {
             name: text(package, "name")?.to_owned(),
             dir: manifest.parent().map(Path::to_owned).unwrap_or_default(),
             features: features.collect(),
+            dependencies,
             edges,
             targets,
         })

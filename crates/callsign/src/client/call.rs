@@ -389,7 +389,7 @@ impl Journey {
             timer: None,
             outcome,
             _sending: sending,
-            _tasks: channel.tasks().clone(),
+            _channel: channel.clone(),
         };
         Response::from_parts(parts, ResponseBody::new(stream, grpc, call))
     }

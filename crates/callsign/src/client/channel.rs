@@ -36,9 +36,11 @@ use crate::BoxError;
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Channel {
+pub struct Channel(Arc<Inner>);
+
+struct Inner {
     roster: Arc<Roster>,
-    settings: Arc<Settings>,
+    settings: Settings,
     tasks: Tasks,
 }
 
@@ -97,7 +99,7 @@ impl Channel {
         let tasks = Tasks::new();
         let roster = Arc::new(Roster::new(parts, tasks.downgrade()));
         tasks.spawn("roster", roster.clone().run(source()));
-        Self { roster, settings: Arc::new(settings), tasks }
+        Self(Arc::new(Inner { roster, settings, tasks }))
     }
 
     /// Waits until some node can be called.
@@ -111,14 +113,14 @@ impl Channel {
     /// Cancel safe.
     pub async fn ready(&self, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
-        let mut published = self.roster.published();
-        self.roster.stir();
+        let mut published = self.0.roster.published();
+        self.0.roster.stir();
         loop {
             let shortage = {
-                let state = self.roster.state();
-                match state.slate.pick(&Default::default(), &mut self.roster.rng()) {
+                let state = self.0.roster.state();
+                match state.slate.pick(&Default::default(), &mut self.0.roster.rng()) {
                     Ok(_) => return Ok(()),
-                    Err(why) => explain::shortage(&self.roster, &state, &Filters::default(), &why),
+                    Err(why) => explain::shortage(&self.0.roster, &state, &Filters::default(), &why),
                 }
             };
             let fail = |kind| Err(Error::new(kind, "reach service", shortage.message.clone()));
@@ -134,14 +136,14 @@ impl Channel {
     /// The service's name.
     #[must_use]
     pub fn service(&self) -> &ServiceName {
-        &self.roster.service
+        &self.0.roster.service
     }
 
     /// The nodes as this channel sees them, in the order of their ids.
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeStatus> {
         let now = Instant::now();
-        let state = self.roster.state();
+        let state = self.0.roster.state();
         state.slate.members().iter().map(|member| member.handle.status(member.node.clone(), now)).collect()
     }
 
@@ -151,19 +153,19 @@ impl Channel {
     ///
     /// Dropping the future loses nothing: everything has been told to stop.
     pub async fn close(self) {
-        self.tasks.close().await;
+        self.0.tasks.close().await;
     }
 
     pub(crate) fn roster(&self) -> &Arc<Roster> {
-        &self.roster
+        &self.0.roster
     }
 
     pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
+        &self.0.settings
     }
 
     pub(crate) fn tasks(&self) -> &Tasks {
-        &self.tasks
+        &self.0.tasks
     }
 }
 
@@ -188,7 +190,7 @@ where
 
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Channel").field("service", &self.roster.service).finish_non_exhaustive()
+        f.debug_struct("Channel").field("service", &self.0.roster.service).finish_non_exhaustive()
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use callsign_core::{
-    Error, Tasks,
+    Error,
     select::{Outcome, Ticket},
 };
 use callsign_net::{Connection, Incoming};
@@ -21,6 +21,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::DropGuard;
 
 use super::{
+    channel::Channel,
     failure::{Code, Failure},
     link::{Link, describe},
     timeout::Readable,
@@ -49,8 +50,8 @@ pub(crate) struct Call {
     pub(crate) outcome: Option<Outcome>,
     /// Ends the sending of the request.
     pub(crate) _sending: Option<DropGuard>,
-    /// The connection's task lives as long as its owner.
-    pub(crate) _tasks: Tasks,
+    /// Its tasks move the stream.
+    pub(crate) _channel: Channel,
 }
 
 // === impl ResponseBody ===

@@ -45,6 +45,8 @@ pub(super) struct Supervisor {
     pub(super) backoff: Backoff,
     /// Whether the next attempt need not wait: the very first, and the first after the entry was held for a while.
     pub(super) at_once: bool,
+    /// An attempt that was cut short, and what it may have done.
+    pub(super) left_behind: Option<Error>,
     pub(super) rng: fastrand::Rng,
 }
 
@@ -73,7 +75,9 @@ impl Supervisor {
     /// Lives until the end is called, and says whether the entry was removed.
     pub(super) async fn run(mut self) -> Result<()> {
         let result = loop {
-            let Turn::On(mut held) = self.acquire().await else { break Ok(()) };
+            let Turn::On(mut held) = self.acquire().await else {
+                break self.left_behind.take().map_or(Ok(()), Err);
+            };
             match self.hold(&mut held).await {
                 Turn::On(error) => self.lost(&held, error),
                 Turn::End => break self.release(held).await,
@@ -115,6 +119,9 @@ impl Supervisor {
     /// succeed, and its entry then removed like any other.
     async fn attempt(&mut self) -> Turn<Result<Held>> {
         let Self { registry, options, key, node, claims, inbox, end, .. } = self;
+        if end.is_cancelled() {
+            return Turn::End;
+        }
         let wanted = node.load_full();
         let mut work = pin!(async {
             let claim = claims.claim(key)?;
@@ -126,7 +133,15 @@ impl Supervisor {
         }
         match tokio::time::timeout(RELEASE_MAX, work).await {
             Ok(Ok(held)) => Turn::On(Ok(held)),
-            Ok(Err(_)) | Err(_) => Turn::End,
+            Ok(Err(_)) => Turn::End,
+            Err(_) => {
+                self.left_behind = Some(Error::new(
+                    ErrorKind::DeadlineExceeded,
+                    "deregister node",
+                    "an attempt to register it was under way and did not end: it may have left an entry",
+                ));
+                Turn::End
+            }
         }
     }
 

@@ -136,7 +136,7 @@ impl NodeBuilder {
                 "the domain * stands for all domains, so nothing can be registered in it",
             ));
         }
-        let weight = metadata.get(keys::WEIGHT).and_then(|text| text.parse().ok());
+        let weight = metadata.get(keys::WEIGHT).and_then(weight_of);
         Ok(Node {
             domain,
             service: ServiceName::new(service)?,
@@ -151,6 +151,11 @@ impl NodeBuilder {
             weight,
         })
     }
+}
+
+/// Digits and nothing else: `+5` is somebody's mistake.
+fn weight_of(text: &str) -> Option<u16> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 fn merge(metadata: &mut Metadata, more: &Metadata) {

@@ -13,7 +13,7 @@ fn weights_are_unknown_zero_or_a_number_and_nothing_else() {
     assert_eq!(node(None).build().unwrap().weight(), None);
     assert_eq!(node(Some("0")).build().unwrap().weight(), Some(0));
     assert_eq!(node(Some("65535")).build().unwrap().weight(), Some(65535));
-    for bad in ["-1", "NaN", "1.5", "65536", "", " 1", "inf", "１"] {
+    for bad in ["-1", "+5", "NaN", "1.5", "65536", "", " 1", "inf", "１"] {
         let error = node(Some(bad)).build().unwrap_err();
         assert!(error.to_string().contains("not a whole number from 0 to 65535"), "{bad}: {error}");
         assert_eq!(node(Some(bad)).build_as_read().unwrap().weight(), None);
