@@ -66,6 +66,7 @@ use callsign_core::{
     model::{Domain, wire},
     registry::{GetOptions, Lease, ListOptions, Listing, RegisterOptions, Registry, Watch, WatchOptions},
 };
+use rustix::io::Errno;
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -232,12 +233,19 @@ impl Handle {
     fn scanner(&self) -> &mpsc::Sender<Request> {
         self.scanner.get_or_init(|| {
             let (requests, inbox) = mpsc::channel(scanner::REQUESTS_MAX);
-            let opened = if self.config.kernel_events { events::open() } else { Err(rustix::io::Errno::NOSYS) };
+            let opened = if self.config.kernel_events { events::open() } else { Err(Errno::NOSYS) };
             let (queue, ready, rescan) = match opened {
                 Ok((queue, ready)) => (Some(queue), Some(ready), self.config.rescan),
                 Err(errno) => {
                     let rescan = self.config.rescan.min(LocalConfig::RESCAN_WITHOUT_EVENTS);
-                    tracing::debug!(error = %errno, ?rescan, "no kernel events; looking through the folder instead");
+                    if errno == Errno::NOSYS {
+                        tracing::debug!(?rescan, "no kernel events; looking through the folder instead");
+                    } else {
+                        tracing::warn!(
+                            error = %errno, ?rescan,
+                            "no kernel events (see fs.inotify.max_user_instances); looking through the folder instead"
+                        );
+                    }
                     (None, None, rescan)
                 }
             };

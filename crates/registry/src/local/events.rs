@@ -24,6 +24,7 @@ pub(super) use self::kernel::{Queue, Ready};
 
 /// What happened last to one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(dead_code, reason = "nobody tells"))]
 pub(super) enum Fate {
     /// It was given to a file.
     Placed,
@@ -47,6 +48,10 @@ pub(super) struct Happened {
 }
 
 impl Happened {
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "android")),
+        expect(dead_code, reason = "nobody tells")
+    )]
     fn note(&mut self, name: &str, fate: Fate) {
         let last = self.fates.entry(name.to_owned()).or_insert(fate);
         // A dead owner's file is unlinked by whoever finds it: it died all the same.

@@ -21,7 +21,7 @@ pub(super) fn fault(op: &'static str, path: &Path, errno: Errno) -> Error {
             format!("this process may open no more files, and each node needs one, for {at}"),
             "raise the limit of open files (`ulimit -n`)".to_owned(),
         ),
-        Errno::NOMEM | Errno::NOLCK => (
+        Errno::NOMEM => (
             ErrorKind::ResourceExhausted,
             format!("the kernel has no room left for {at}"),
             "free some memory".to_owned(),
@@ -51,7 +51,7 @@ pub(super) fn fault(op: &'static str, path: &Path, errno: Errno) -> Error {
             format!("the path {at} is too long for its file system"),
             "set CALLSIGN_LOCAL_DIR to a shorter path".to_owned(),
         ),
-        Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP => (
+        Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK => (
             ErrorKind::Unsupported,
             format!("the file system of {at} cannot lock files or move them without replacing others"),
             "set CALLSIGN_LOCAL_DIR to a folder on a local disk or tmpfs".to_owned(),
@@ -80,6 +80,7 @@ mod tests {
             (Errno::LOOP, ErrorKind::PermissionDenied, false),
             (Errno::NOENT, ErrorKind::Unavailable, true),
             (Errno::INVAL, ErrorKind::Unsupported, false),
+            (Errno::NOLCK, ErrorKind::Unsupported, false),
             (Errno::IO, ErrorKind::Unavailable, true),
         ] {
             let error = fault("register node", Path::new("/run/callsign"), errno);

@@ -1,5 +1,6 @@
-//! The local registry with real files, real processes and real signals.
+//! The local registry with real files, real processes and real signals; most of it through the events of Linux.
 
+#![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
