@@ -303,9 +303,10 @@ impl Stamp {
     }
 }
 
+/// The whole content: an entry's size never changes.
 fn read(mut file: &File, size: impl TryInto<usize>) -> std::io::Result<Vec<u8>> {
-    let mut content = Vec::with_capacity(size.try_into().unwrap_or(0) + 1);
-    file.by_ref().take(ENTRY_BYTES_MAX).read_to_end(&mut content)?;
+    let mut content = vec![0; size.try_into().unwrap_or_default()];
+    file.read_exact(&mut content)?;
     Ok(content)
 }
 

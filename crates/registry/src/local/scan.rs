@@ -30,10 +30,10 @@ use super::{
 
 /// How long an entry is believed whose file is gone without a word.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
-/// The first wait before something doubtful is looked at again; each further one is four times as long.
+/// The first wait before something doubtful is looked at again; each further one is twice as long.
 const DOUBT_FIRST: Duration = Duration::from_millis(1);
 /// After so many looks a closed file that is still locked is taken for a living owner's, who has another descriptor of it.
-const DOUBT_LOOKS_MAX: u32 = 6;
+const DOUBT_LOOKS_MAX: u32 = 10;
 /// How soon a folder that could not be read is tried again.
 const TROUBLE_AGAIN: Duration = Duration::from_secs(1);
 /// How often the folder is followed anew, within one look, when it changes under our hands.
@@ -313,7 +313,7 @@ impl Scan {
         if (closed && doubt.looks >= DOUBT_LOOKS_MAX) || (!closed && now >= doubt.since + GRACE) {
             return false;
         }
-        let again = now + DOUBT_FIRST * 4u32.pow(doubt.looks.min(DOUBT_LOOKS_MAX));
+        let again = now + DOUBT_FIRST * 2u32.pow(doubt.looks.min(DOUBT_LOOKS_MAX));
         doubt.next = if closed { again } else { again.min(doubt.since + GRACE) };
         doubt.looks += 1;
         true
