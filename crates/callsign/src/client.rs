@@ -27,11 +27,13 @@
 //! was waited for and what was tried.
 
 mod attempt;
+mod board;
 mod builder;
 mod call;
 mod channel;
 mod explain;
 mod failure;
+mod journey;
 mod link;
 mod options;
 mod replay;
@@ -40,6 +42,7 @@ mod roster;
 mod source;
 mod target;
 mod timeout;
+mod verdict;
 
 pub use self::builder::ChannelBuilder;
 pub use self::channel::{Channel, ResponseFuture};
