@@ -183,18 +183,8 @@ impl Registry for LocalRegistry {
 
     async fn deregister(&self, key: &NodeKey) -> Result<()> {
         const OP: &str = "deregister node";
-        let (handle, name) = (self.0.clone(), name::file_name(key));
-        blocking(OP, move |wanted| {
-            let _order = handle.names.lock().unwrap_or_else(PoisonError::into_inner);
-            wanted.check(OP)?;
-            match handle.folder.enter(OP) {
-                Ok(dir) => dir.withdraw(OP, &name),
-                // Without the folder there is no entry.
-                Err(error) if error.kind() == ErrorKind::Unavailable => Ok(()),
-                Err(error) => Err(error),
-            }
-        })
-        .await
+        let (handle, key) = (self.0.clone(), key.clone());
+        blocking(OP, move |wanted| handle.withdraw(OP, &key, wanted)).await
     }
 
     async fn get(&self, service: &ServiceName, options: &GetOptions) -> Result<Listing> {
@@ -309,6 +299,18 @@ impl Handle {
             Placing::Held(draft, content) => (draft, taken(op, &key, &name, &content)),
         };
         Ok(Claim::Taken { draft, error })
+    }
+
+    /// Takes an entry away, whoever owns it.
+    fn withdraw(&self, op: &'static str, key: &NodeKey, wanted: &Wanted) -> Result<()> {
+        let _order = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.check(op)?;
+        match self.folder.enter(op) {
+            Ok(dir) => dir.withdraw(op, &name::file_name(key)),
+            // Without the folder there is no entry.
+            Err(error) if error.kind() == ErrorKind::Unavailable => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -115,12 +115,6 @@ impl Holding {
         *self.placed() = None;
     }
 
-    /// Keeps all work on the entry waiting.
-    #[cfg(test)]
-    pub(super) fn turn(&self) -> impl Drop + '_ {
-        self.placed()
-    }
-
     fn lose(&self, error: Error) {
         tracing::debug!(node = %self.key, error = %error, "entry lost");
         self.lost.send_replace(Some(error));

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    future::Future,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +17,7 @@ use callsign_core::{
     registry::{GetOptions, Lease, ListOptions, Listing, RegisterOptions, Registry, Watch, WatchOptions},
 };
 
-use super::{LocalConfig, LocalRegistry, lease::Holding, name};
+use super::{LocalConfig, LocalRegistry, lease::Holding, name, work::Wanted};
 
 /// A folder, and owners in it that can be made to die.
 struct Folder {
@@ -156,39 +155,40 @@ async fn weight(registry: &LocalRegistry) -> Option<u16> {
     listing.nodes.first().and_then(|node| node.weight())
 }
 
-/// Polls a call once, which hands its work to another thread, and gives it up there.
-async fn begin_and_give_up<T>(call: impl Future<Output = T>) {
-    tokio::select! {
-        biased;
-        _ = call => panic!("the work cannot have been done"),
-        () = std::future::ready(()) => {}
-    }
-}
-
 #[tokio::test]
-#[expect(clippy::await_holding_lock, reason = "to keep work waiting is what it is held for")]
-async fn a_call_that_was_given_up_never_undoes_what_a_later_one_did() {
+async fn a_call_that_was_given_up_does_nothing_when_its_turn_comes() {
+    const OP: &str = "test";
     let folder = Folder::new(true);
     let registry = LocalRegistry::open(LocalConfig::new(folder.folder.path())).unwrap();
-    let options = RegisterOptions::default();
-    let (two, four) = (weighing(2), weighing(4));
-    for _ in 0..20 {
-        // All of it waits for the name's turn, and then runs in an order that nobody knows.
-        let turn = registry.0.names.lock().unwrap();
-        begin_and_give_up(registry.register(&weighing(1), &options)).await;
-        begin_and_give_up(registry.deregister(&weighing(1).key())).await;
-        let (lease, ()) = tokio::join!(biased; registry.register(&two, &options), async { drop(turn) });
-        let mut lease = lease.unwrap();
-        assert_eq!(weight(&registry).await, Some(2));
+    let late = Wanted::by_nobody();
+    assert!(registry.0.claim(OP, &weighing(1), None, &late).is_err());
+    assert_eq!(weight(&registry).await, None);
 
-        let holding = registry.0.holdings.find(&name::file_name(&weighing(1).key())).unwrap();
-        let turn = holding.turn();
-        begin_and_give_up(lease.update(&weighing(3))).await;
-        let (updated, ()) = tokio::join!(biased; lease.update(&four), async { drop(turn) });
-        updated.unwrap();
-        assert_eq!(weight(&registry).await, Some(4));
-        lease.release().await.unwrap();
-    }
+    let lease = registry.register(&weighing(2), &RegisterOptions::default()).await.unwrap();
+    assert!(registry.0.claim(OP, &weighing(1), None, &late).is_err());
+    registry.0.withdraw(OP, &weighing(1).key(), &late).unwrap_err();
+    let holding = registry.0.holdings.find(&name::file_name(&weighing(1).key())).unwrap();
+    holding.rewrite(OP, &weighing(1), &late).unwrap_err();
+    assert_eq!(weight(&registry).await, Some(2));
+    lease.release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_free_as_soon_as_the_readers_of_a_dead_entry_have_looked() {
+    let folder = Folder::new(true);
+    let registry = LocalRegistry::open(LocalConfig::new(folder.folder.path())).unwrap();
+    let path = folder.folder.path().join(name::file_name(&weighing(1).key()));
+    std::fs::write(&path, super::entry::encode(&weighing(1), 1)).unwrap();
+    let reader = std::fs::File::open(&path).unwrap();
+    rustix::fs::flock(&reader, rustix::fs::FlockOperation::LockShared).unwrap();
+    // The clock goes on only while nobody works: after the first try, and before the second.
+    let looked = async {
+        tokio::time::sleep(Duration::from_micros(500)).await;
+        drop(reader);
+    };
+    let (node, options) = (weighing(2), RegisterOptions::default());
+    let (lease, ()) = tokio::join!(registry.register(&node, &options), looked);
+    lease.unwrap().release().await.unwrap();
 }
 
 #[tokio::test]

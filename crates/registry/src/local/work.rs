@@ -25,6 +25,12 @@ pub(super) struct Wanted(Arc<AtomicBool>);
 struct Waiting(Wanted);
 
 impl Wanted {
+    /// For a call that was given up.
+    #[cfg(test)]
+    pub(super) fn by_nobody() -> Self {
+        Self(Arc::new(AtomicBool::new(false)))
+    }
+
     /// Nobody waits any more: what was asked for is not to be done.
     pub(super) fn check(&self, op: &'static str) -> Result<()> {
         if self.0.load(Ordering::Acquire) {
@@ -69,4 +75,31 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) fn slow(op: &'static str) -> Error {
     Error::new(ErrorKind::DeadlineExceeded, op, format!("the file system took more than {WORK_MAX:?}"))
         .with_hint("see whether its disk still answers; set CALLSIGN_LOCAL_DIR to a folder on a tmpfs if it does not")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_under_way_learns_that_its_call_was_given_up() {
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (go, may_go) = mpsc::channel();
+        let (say, heard) = mpsc::channel();
+        let call = blocking("test", move |wanted| {
+            let _ = begun.send(wanted.check("test").is_ok());
+            let _ = may_go.recv();
+            let _ = say.send(wanted.check("test").is_ok());
+            Ok(())
+        });
+        tokio::select! {
+            biased;
+            _ = call => panic!("the work cannot be done"),
+            wanted = has_begun => assert!(wanted.unwrap()),
+        }
+        go.send(()).unwrap();
+        assert!(!heard.recv().unwrap());
+    }
 }

@@ -143,6 +143,22 @@ async fn a_dead_owner_whose_file_another_reader_removed_has_expired() {
 }
 
 #[tokio::test]
+async fn a_reader_beside_us_does_not_make_a_dead_owner_look_alive() {
+    let mut scene = Scene::new();
+    let owner = scene.quiet_owner("n");
+    let reader = File::open(scene.path("n")).unwrap();
+    drop(owner);
+    rustix::fs::flock(&reader, rustix::fs::FlockOperation::NonBlockingLockShared).unwrap();
+    scene.close("n");
+    assert_eq!(scene.look(), ["n Expired"]);
+    assert!(scene.path("n").exists(), "whoever looks last clears it away");
+    drop(reader);
+    scene.now += Duration::from_secs(3600);
+    assert!(scene.look().is_empty());
+    assert!(!scene.path("n").exists());
+}
+
+#[tokio::test]
 async fn an_entry_that_a_stranger_unlinked_is_believed_until_the_grace_is_over() {
     let mut scene = Scene::new();
     let _owner = scene.quiet_owner("n");
