@@ -29,7 +29,7 @@ use self::{
     node::SERVICE,
     screen::Screen,
     script::{Deeds, Script, free_ids},
-    stage::{Life, Stage, Weight},
+    stage::{Life, NodeState, Stage, Weight},
     summary::Summary,
 };
 use crate::{
@@ -204,18 +204,24 @@ async fn look(channel: Channel, stage: Stage) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for status in channel.nodes() {
-            stage.update(status.node.id().as_str(), |node| {
-                // A new process of the same id may have another address and version.
-                if matches!(node.life, Life::Starting | Life::Connecting | Life::Ready) {
-                    if node.version != status.node.version() {
-                        return;
-                    }
-                    node.address = Some(status.node.address().to_owned());
-                    node.life = match status.state {
-                        Link::Ready => Life::Ready,
-                        _ => Life::Connecting,
-                    };
+        let seen = channel.nodes();
+        for NodeState { id, version, life, .. } in stage.nodes() {
+            // A new process of the same id has another version: until it is seen, nothing is known of it.
+            let status =
+                seen.iter().find(|status| *status.node.id() == *id && status.node.version() == version);
+            let now = match (life, status) {
+                (Life::Draining | Life::Killed | Life::Stopped, _) | (Life::Starting, None) => continue,
+                // Somebody else has ended it.
+                (Life::Ready | Life::Connecting, None) => Life::Stopped,
+                (_, Some(status)) if status.state == Link::Ready => Life::Ready,
+                (_, Some(_)) => Life::Connecting,
+            };
+            stage.update(&id, |node| {
+                // The script may have done something to it meanwhile, and knows better.
+                if node.life == life {
+                    node.life = now;
+                    node.address =
+                        status.map(|status| status.node.address().to_owned()).or(node.address.take());
                 }
             });
         }

@@ -10,7 +10,6 @@ use crate::{
     context::Context,
     error::Result,
     output::{Align, Paint, Render, Table},
-    units,
 };
 
 /// List services or nodes.
@@ -54,9 +53,8 @@ pub(crate) async fn run(args: &Args, context: &Context) -> Result<()> {
     let domain = context.settings.domain.clone();
     let listing = registry.list(&ListOptions::in_domain(domain.clone())).await?;
     if listing.poisoned > 0 {
-        let entries = units::count(listing.poisoned, "entry").replace("entrys", "entries");
-        let entries = format!("{entries} of {registry} cannot be understood and left out");
-        context.out.say(&format!("{} {entries}", context.out.talk.warn("warning:")));
+        let warning = format!("left out what cannot be understood in {registry}: {}", listing.poisoned);
+        context.out.say(&format!("{} {warning}", context.out.talk.warn("warning:")));
     }
     let services = Service::group(listing.nodes);
     if services.is_empty() {

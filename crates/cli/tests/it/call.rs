@@ -175,7 +175,7 @@ fn a_node_that_never_answers_costs_no_more_than_the_timeout() {
     // It takes connections and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
-    let mut watch = world.start(&["watch", "-o", "json"]);
+    let mut watch = world.watch(&[]);
     let _sidecar = world.start(&["register", "greeter", "--address", &address, "--", "sleep", "60"]);
     watch.until(|change| change["event"] == "added");
     let started = tokio::time::Instant::now();

@@ -83,7 +83,7 @@ fn what_the_registry_knows_is_shown_when_no_node_tells_its_schema() {
     let world = World::new();
     let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listening.local_addr().unwrap().to_string();
-    let mut watch = world.start(&["watch", "-o", "json"]);
+    let mut watch = world.watch(&[]);
     let _sidecar =
         world.start(&["register", "web", "--id", "web-1", "--address", &address, "--", "sleep", "60"]);
     watch.until(|change| change["event"] == "added");

@@ -106,9 +106,20 @@ impl World {
         Running::start(self.command(args).stderr(Stdio::null()))
     }
 
+    /// Starts to watch, as JSON, and waits until what is there already has been told.
+    pub(crate) fn watch(&self, args: &[&str]) -> Running {
+        let mut command = self.command(&["watch", "-o", "json"]);
+        let mut watch = Running::start(command.args(args).stderr(Stdio::piped()));
+        let mut said = BufReader::new(watch.child.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert!(line.starts_with("watching "), "{line}");
+        watch
+    }
+
     /// Starts a node of the service `greeter`, and waits until it is registered.
     pub(crate) fn node(&self, id: &str, version: &str, group: &str) -> Running {
-        let mut watch = self.start(&["watch", "greeter", "-o", "json"]);
+        let mut watch = self.watch(&["greeter"]);
         let mut command =
             self.command(&["demo-node", "--id", id, "--node-version", version, "--group", group]);
         let node = Running::start(command.stdin(Stdio::piped()));

@@ -31,7 +31,7 @@ fn a_program_is_registered_once_it_answers_and_deregistered_before_it_is_told_to
     let port = free_port();
     let script = listener(&world, port);
     let address = format!("127.0.0.1:{port}");
-    let mut watch = world.start(&["watch", "-o", "json"]);
+    let mut watch = world.watch(&[]);
     let mut command = world.command(&[
         "register",
         "web",
@@ -76,7 +76,7 @@ fn a_program_that_ends_by_itself_is_deregistered_and_its_code_passed_on() {
     let world = World::new();
     let listening = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listening.local_addr().unwrap().to_string();
-    let mut watch = world.start(&["watch", "-o", "json"]);
+    let mut watch = world.watch(&[]);
     let mut command =
         world.command(&["register", "web", "--address", &address, "--", "sh", "-c", "read line; exit 42"]);
     let mut sidecar = Running::start(command.stdin(Stdio::piped()).stderr(Stdio::null()));
@@ -154,9 +154,9 @@ fn of_two_programs_with_one_id_the_second_waits_and_takes_over() {
         command.stdin(Stdio::piped()).stderr(Stdio::piped());
         command
     };
-    let mut watch = world.start(&["watch", "-o", "json"]);
+    let mut watch = world.watch(&[]);
     let mut first = Running::start(&mut command("read line"));
-    watch.until(|change| change["event"] == "added");
+    let started = watch.until(|change| change["event"] == "added")["node"]["started"].clone();
     let mut second = Running::start(&mut command("read line"));
     let mut said = std::io::BufReader::new(second.child.stderr.take().unwrap());
     let mut line = String::new();
@@ -164,5 +164,6 @@ fn of_two_programs_with_one_id_the_second_waits_and_takes_over() {
     assert!(line.contains("not registered, trying again") && line.contains("web-1"), "{line}");
     drop(first.child.stdin.take());
     assert_eq!(first.end().1, Some(1));
-    watch.until(|change| change["event"] == "added");
+    // One may see the first go and the second come, or, if that was quick, the one entry become the other.
+    watch.until(|change| change["event"] != "removed" && change["node"]["started"] != started);
 }

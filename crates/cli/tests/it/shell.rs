@@ -46,6 +46,12 @@ fn a_registry_folder_that_is_not_ours_is_refused_with_a_way_out() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_registry_that_is_nowhere_ends_with_3() {
+    World::new().run(&["ls", "--registry", "local:///proc/x"]).fails(3, &["/proc/x", "because: "]);
+}
+
+#[test]
 fn a_foreign_file_among_the_entries_is_counted_and_the_rest_is_shown() {
     let world = World::new();
     let _node = world.node("greeter-1", "1.0.0", "blue");

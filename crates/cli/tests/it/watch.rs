@@ -8,7 +8,7 @@ use crate::harness::World;
 fn what_changes_is_told_with_its_reason() {
     let world = World::new();
     let _first = world.node("greeter-1", "1.0.0", "blue");
-    let mut watch = world.start(&["watch", "-o", "json"]);
+    let mut watch = world.watch(&[]);
     let event = |id: &str, what: &str| {
         let (id, what) = (id.to_owned(), what.to_owned());
         move |change: &serde_json::Value| change["node"]["id"] == *id && change["event"] == *what

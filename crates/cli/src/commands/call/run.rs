@@ -20,6 +20,9 @@ use crate::{
     reflect::{DynamicCodec, Reply, Schema, Session, Shape, assign, find, read},
 };
 
+/// One reply may have so many bytes: more than a terminal is good for, and less than memory.
+const REPLY_BYTES_MAX: usize = 256 << 20;
+
 /// All that the calls of one command have in common.
 struct Caller<'a> {
     dial: &'a Dial,
@@ -123,7 +126,7 @@ impl Caller<'_> {
         let path = PathAndQuery::try_from(path)
             .map_err(|error| CliError::usage("the method's name fits into no request").because_of(&error))?;
         let channel = Recorder::new(self.dial.channel());
-        let mut grpc = Grpc::new(channel.clone()).max_decoding_message_size(usize::MAX);
+        let mut grpc = Grpc::new(channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX);
         let codec = DynamicCodec::new(self.method.output());
         let late = tokio::time::sleep_until(self.dial.deadline());
         let response = tokio::select! {
