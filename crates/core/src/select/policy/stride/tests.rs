@@ -64,3 +64,15 @@ fn calls_to_one_node_are_spread_not_bunched() {
     let longest = taken.chunk_by(|a, b| a == b).filter(|run| run[0] == 0).map(<[_]>::len).max();
     assert!(longest.is_some_and(|longest| longest <= 5), "{longest:?}");
 }
+
+#[test]
+fn nodes_of_one_weight_are_not_all_taken_in_the_same_rounds() {
+    let mut weights = vec![1.0; 9];
+    weights[0] = 10.0;
+    let stride = stride(&weights, 0);
+    let taken: Vec<_> = (0..1900).map(|_| stride.next()).collect();
+    // Nine of nineteen calls go to the light ones. In step they would come nine at a time.
+    let longest =
+        taken.chunk_by(|a, b| (*a == 0) == (*b == 0)).filter(|run| run[0] != 0).map(<[_]>::len).max();
+    assert!(longest.is_some_and(|longest| longest < 8), "{longest:?}");
+}

@@ -86,6 +86,18 @@ fn nodes_that_answer_faster_than_the_floor_share_the_calls_evenly() {
 }
 
 #[test]
+fn equal_nodes_that_are_called_now_and_then_share_by_weight() {
+    let weighted = weighted(&[Some(1), Some(3), Some(4)]);
+    let slate = slate(&Strategy::Adaptive(adaptive(8)), weighted);
+    // Ten milliseconds each, ten a second: estimates differ by what they have decayed since the last call.
+    let (calls, _) =
+        simulate(&slate, 100 * MS, Duration::from_secs(800), &|_, _| (Outcome::Success, 10 * MS));
+    for (calls, expected) in calls.iter().zip([1000, 3000, 4000_u32]) {
+        assert!(calls.abs_diff(expected) < expected / 5, "{calls:?}");
+    }
+}
+
+#[test]
 fn a_repaired_node_is_tried_again() {
     let slate = slate(&Strategy::Adaptive(adaptive(8)), members(4));
     let bad_until = Duration::from_secs(1);
