@@ -45,7 +45,7 @@ struct Nothing;
 /// Nanoseconds per pick, the end of the call included.
 pub(crate) fn run(settings: &Settings) -> Report {
     let metrics = SHAPES.map(|(_, _, name)| Metric { name, digits: 1 });
-    let mut comparison = Comparison::new("ns per pick and end of the call, by thread", metrics);
+    let mut comparison = Comparison::new("ns of a thread's time per pick and end of the call", metrics);
     let adaptive = |choices| Strategy::Adaptive(AdaptiveConfig::default().choices(Choices::Fixed(choices)));
     let least = Strategy::LeastRequest { choices: 2 };
     for (name, strategy, weights, work) in [
@@ -126,7 +126,7 @@ fn balance(nodes: usize) -> Tower {
 }
 
 /// What a call costs in tower's balancer. It needs exclusive access, which a mutex gives it here and a queue with a task of its
-/// own in tonic.
+/// own in tonic; the time that threads wait for each other is not counted.
 fn tower_calls(balance: &Tower, threads: usize, span: Duration) -> f64 {
     on_threads(threads, |_| {
         let mut context = Context::from_waker(Waker::noop());

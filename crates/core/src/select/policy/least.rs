@@ -9,7 +9,7 @@ use super::{
     Alias, Candidate, PickRequest,
     sample::{self, Drawn},
 };
-use crate::select::{Strategy, cost};
+use crate::select::cost;
 
 /// What a lot adds at most to a number of calls in flight, and to the logarithm of a cost: too little to matter but between
 /// equals.
@@ -36,7 +36,7 @@ pub(super) fn by_requests(
 }
 
 /// Fewest calls in flight for their weight.
-#[inline]
+#[inline(never)]
 pub(super) fn by_requests_and_weight(
     candidates: &[Candidate],
     alias: &Alias,
@@ -61,7 +61,7 @@ pub(super) fn by_cost(
 }
 
 /// Least expected cost among those that the weights let be drawn.
-#[inline]
+#[inline(never)]
 pub(super) fn by_cost_and_weight(
     candidates: &[Candidate],
     alias: &Alias,
@@ -70,6 +70,25 @@ pub(super) fn by_cost_and_weight(
     rng: &mut fastrand::Rng,
 ) -> Option<usize> {
     of_weighted(candidates, alias, choices, request, rng, WEIGHTED_MARGIN, |candidate| candidate.load.score())
+}
+
+/// Runs `$body` with the number of choices as a constant, so that loops over them are unrolled.
+macro_rules! with_constant {
+    ($choices:expr, $D:ident => $body:expr) => {
+        match $choices {
+            ..=2 => with_constant!(@ 2, $D => $body),
+            3 => with_constant!(@ 3, $D => $body),
+            4 => with_constant!(@ 4, $D => $body),
+            5 => with_constant!(@ 5, $D => $body),
+            6 => with_constant!(@ 6, $D => $body),
+            7 => with_constant!(@ 7, $D => $body),
+            _ => with_constant!(@ 8, $D => $body),
+        }
+    };
+    (@ $value:literal, $D:ident => $body:expr) => {{
+        const $D: usize = $value;
+        $body
+    }};
 }
 
 /// The least of `choices` distinct candidates.
@@ -83,20 +102,28 @@ fn of_distinct(
     key: impl Fn(&Candidate) -> f64,
 ) -> Option<usize> {
     let count = candidates.len();
-    let keyed = |drawn: Drawn| (drawn.index(), key(&candidates[drawn.index()]) + lot * drawn.lot());
-    match choices.min(count) {
-        ..=2 => {
-            // Their order is random already, and decides between equals.
-            let (i, j) = sample::two(count, rng);
-            least(candidates, &[i, j].map(|index| (index, key(&candidates[index]))), request, 0.0, rng)
-        }
-        3 => least(candidates, &sample::distinct::<3>(count, rng).map(keyed), request, 0.0, rng),
-        4 => least(candidates, &sample::distinct::<4>(count, rng).map(keyed), request, 0.0, rng),
-        5 => least(candidates, &sample::distinct::<5>(count, rng).map(keyed), request, 0.0, rng),
-        6 => least(candidates, &sample::distinct::<6>(count, rng).map(keyed), request, 0.0, rng),
-        7 => least(candidates, &sample::distinct::<7>(count, rng).map(keyed), request, 0.0, rng),
-        _ => least(candidates, &sample::distinct::<8>(count, rng).map(keyed), request, 0.0, rng),
+    let choices = choices.min(count);
+    if choices <= 2 {
+        // Their order is random already, and decides between equals.
+        let (i, j) = sample::two(count, rng);
+        return least(candidates, &[i, j].map(|index| (index, key(&candidates[index]))), request, 0.0, rng);
     }
+    of_several(candidates, choices, request, rng, lot, key)
+}
+
+/// The least of three to eight distinct candidates. Apart, so that the choice between two stays small enough to be inlined.
+#[inline(never)]
+fn of_several(
+    candidates: &[Candidate],
+    choices: usize,
+    request: &PickRequest<'_>,
+    rng: &mut fastrand::Rng,
+    lot: f64,
+    key: impl Fn(&Candidate) -> f64,
+) -> Option<usize> {
+    let count = candidates.len();
+    let keyed = |drawn: Drawn| (drawn.index(), key(&candidates[drawn.index()]) + lot * drawn.lot());
+    with_constant!(choices, D => least(candidates, &sample::distinct::<D>(count, rng).map(keyed), request, 0.0, rng))
 }
 
 /// The least of `choices` candidates drawn by weight, each independently of the others: so the weights are kept exactly while
@@ -111,20 +138,17 @@ fn of_weighted(
     margin: f64,
     key: impl Fn(&Candidate) -> f64,
 ) -> Option<usize> {
-    let mut keyed = [(0, 0.0); Strategy::CHOICES_MAX];
-    let drawn = &mut keyed[..choices.min(candidates.len())];
-    for place in drawn.iter_mut() {
-        let index = alias.draw(rng);
-        *place = (index, key(&candidates[index]));
-    }
-    least(candidates, drawn, request, margin, rng)
+    with_constant!(choices.min(candidates.len()), D => {
+        let drawn: [usize; D] = std::array::from_fn(|_| alias.draw(rng));
+        least(candidates, &drawn.map(|index| (index, key(&candidates[index]))), request, margin, rng)
+    })
 }
 
 /// The first of the candidates given with their keys, unless a later one is less by more than `margin`, and so on.
 #[inline]
-fn least(
+fn least<const D: usize>(
     candidates: &[Candidate],
-    keyed: &[(usize, f64)],
+    keyed: &[(usize, f64); D],
     request: &PickRequest<'_>,
     margin: f64,
     rng: &mut fastrand::Rng,
