@@ -114,8 +114,9 @@ impl Channel {
     pub async fn ready(&self, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
         let mut published = self.0.roster.published();
-        self.0.roster.stir();
         loop {
+            // Each time: the links may have been told to rest while we waited.
+            self.0.roster.stir();
             let shortage = {
                 let state = self.0.roster.state();
                 match state.slate.pick(&Default::default(), &mut self.0.roster.rng()) {
@@ -124,10 +125,12 @@ impl Channel {
                 }
             };
             let fail = |kind| Err(Error::new(kind, "reach service", shortage.message.clone()));
-            if !shortage.hopeful {
+            let stopped = self.0.tasks.stopped();
+            if !shortage.hopeful || stopped.is_cancelled() {
                 return fail(ErrorKind::Unavailable);
             }
-            if tokio::time::timeout_at(deadline, published.changed()).await.is_err() {
+            let change = stopped.run_until_cancelled(published.changed());
+            if tokio::time::timeout_at(deadline, change).await.is_err() {
                 return fail(ErrorKind::DeadlineExceeded);
             }
         }

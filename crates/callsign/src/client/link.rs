@@ -140,9 +140,14 @@ pub(crate) enum Way {
 // === impl Link ===
 
 impl Link {
-    /// A link that is not connected until [`run`](Self::run) is polled.
+    /// A link that is not connected until [`run`](Self::run) is polled. `None` if HTTP has no way to write the address.
     pub(crate) fn new(id: NodeId, address: Address, load: Load, news: Arc<News>) -> Option<Arc<Self>> {
-        let authority = Authority::try_from(address.to_string()).ok()?;
+        // The interface of a link-local address means something to this machine alone (RFC 6874, 1).
+        let authority = match address.host().split_once('%') {
+            Some((host, _interface)) => format!("[{host}]:{}", address.port()),
+            None => address.to_string(),
+        };
+        let authority = Authority::try_from(authority).ok()?;
         Some(Arc::new(Self {
             id,
             address,
@@ -336,6 +341,7 @@ impl Link {
                 _ = resting.wait_for(|resting| *resting) => {
                     self.load.set_ready(false);
                     self.open.store(Arc::default());
+                    self.bundle.make_room();
                     self.news.readiness.notify_one();
                     return Served::Resting;
                 }

@@ -14,7 +14,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use callsign_core::{
-    Node, NodeId, ServiceName, WeakTasks,
+    Node, NodeId, NodeKey, ServiceName, WeakTasks,
     model::{Address, keys},
     select::{Filters, Load, Member, Slate, Strategy},
 };
@@ -190,8 +190,8 @@ impl Roster {
             return;
         };
         unfit.clear();
-        let mut before: HashMap<NodeId, Seat> =
-            seats.drain(..).map(|seat| (seat.1.id.clone(), seat)).collect();
+        // By the whole key: in several domains there may be nodes of one id.
+        let mut before: HashMap<NodeKey, Seat> = seats.drain(..).map(|seat| (seat.0.key(), seat)).collect();
         for node in nodes.iter() {
             let address = match fitness(node) {
                 Ok(address) => address,
@@ -200,7 +200,7 @@ impl Roster {
                     continue;
                 }
             };
-            let link = match before.remove(node.id()) {
+            let link = match before.remove(&node.key()) {
                 Some((known, link)) if link.address == address => {
                     if known != *node {
                         link.wake();
@@ -213,8 +213,9 @@ impl Roster {
                 }
                 None => self.link(node.id().clone(), address),
             };
-            if let Some(link) = link {
-                seats.push((node.clone(), link));
+            match link {
+                Some(link) => seats.push((node.clone(), link)),
+                None => unfit.push(format!("{}: HTTP cannot name {}", node.id(), node.address())),
             }
         }
         before.into_values().for_each(|(_, link)| link.leave());

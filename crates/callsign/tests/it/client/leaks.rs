@@ -221,6 +221,8 @@ async fn closing_ends_calls_under_way_and_makes_later_ones_fail_at_once() {
         assert_eq!(status.code(), Code::Unavailable);
         assert!(status.message().contains("the channel to greeter was closed"), "{status}");
     }
+    let error = soon("the answer", clone.ready(Duration::from_secs(60))).await.unwrap_err();
+    assert_eq!(error.kind(), callsign::ErrorKind::Unavailable);
     drop((replies, clone, conversation));
     until("all of it ends", || tasks() <= tasks_before).await;
 }
