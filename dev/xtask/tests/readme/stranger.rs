@@ -32,7 +32,7 @@ impl Stranger {
         if scratch.exists() {
             fs::remove_dir_all(&scratch).unwrap();
         }
-        for folder in ["home", "run", "tools"] {
+        for folder in ["home", "run"] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(scratch.join(folder)).unwrap();
         }
         symlink(root(), scratch.join("callsign")).unwrap();
@@ -88,9 +88,6 @@ impl Stranger {
         let home = std::env::home_dir().unwrap();
         let or = |key, default: &str| std::env::var_os(key).unwrap_or_else(|| home.join(default).into());
         let (cargo_home, rustup_home) = (or("CARGO_HOME", ".cargo"), or("RUSTUP_HOME", ".rustup"));
-        let tools = self.scratch.join("tools");
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let path = std::iter::once(tools.join("bin")).chain(std::env::split_paths(&path));
         // What the cargo that runs this test told it about itself is no business of the newcomer's.
         let told = std::env::vars_os().filter_map(|(key, _)| key.into_string().ok()).filter(|key| {
             ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CALLSIGN_", "MICRO_"]
@@ -106,10 +103,8 @@ impl Stranger {
             .current_dir(self.scratch.join(folder.unwrap_or("callsign")))
             .env("HOME", self.scratch.join("home"))
             .env("XDG_RUNTIME_DIR", self.scratch.join("run"))
-            .env("PATH", std::env::join_paths(path).unwrap())
             .env("CARGO_HOME", cargo_home)
             .env("RUSTUP_HOME", rustup_home)
-            .env("CARGO_INSTALL_ROOT", tools)
             .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap())
             .stdin(Stdio::null());
     }
