@@ -48,6 +48,7 @@ mod cost;
 mod density;
 mod error;
 mod filter;
+mod key;
 mod load;
 mod policy;
 mod sample;
@@ -59,7 +60,8 @@ mod weights;
 
 pub use self::error::{NoPick, Rejection};
 pub use self::filter::{Filter, Filters};
+pub use self::key::hash_key;
 pub use self::load::{Load, Outcome, Ticket};
 pub use self::policy::{Candidates, CustomStrategy};
 pub use self::slate::{Member, PickRequest, Picked, Slate};
-pub use self::strategy::{AdaptiveConfig, Choices, Strategy};
+pub use self::strategy::{AdaptiveConfig, Choices, HashConfig, Strategy};

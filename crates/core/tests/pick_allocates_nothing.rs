@@ -34,6 +34,10 @@ fn no_strategy_allocates() {
     let mut strategies: Vec<Strategy> =
         Strategy::NAMES.iter().map(|name| name.parse().expect("the name is known")).collect();
     strategies.push(Strategy::LeastRequest { choices: 5 });
+    for name in ["ring-hash", "maglev", "rendezvous"] {
+        let strategy: Strategy = name.parse().expect("the name is known");
+        strategies.push(strategy.with_max_load(1.25).expect("the bound is a good one"));
+    }
     strategies.push(Strategy::Adaptive(AdaptiveConfig::default().choices(Choices::Fixed(2))));
     let (blue, same) = (Filters::from(Filter::group("blue")), Filters::from(Filter::group("blue")));
     let exclude: Vec<NodeId> =

@@ -48,6 +48,8 @@ pub(crate) fn run(settings: &Settings) -> Report {
     let mut comparison = Comparison::new("ns of a thread's time per pick and end of the call", metrics);
     let adaptive = |choices| Strategy::Adaptive(AdaptiveConfig::default().choices(Choices::Fixed(choices)));
     let least = Strategy::LeastRequest { choices: 2 };
+    let named = |name: &str| name.parse::<Strategy>().expect("the strategy is known");
+    let bounded = named("maglev").with_max_load(1.25).expect("the bound is a good one");
     for (name, strategy, weights, work) in [
         ("random", Strategy::Random, false, Work::Pick),
         ("random, weighted", Strategy::Random, true, Work::Pick),
@@ -59,6 +61,11 @@ pub(crate) fn run(settings: &Settings) -> Report {
         ("adaptive, d = 2", adaptive(2), false, Work::Pick),
         ("adaptive, d = 8", adaptive(8), false, Work::Pick),
         ("adaptive, d = 8, marked", adaptive(8), false, Work::Marked),
+        ("ring-hash", named("ring-hash"), false, Work::Pick),
+        ("maglev", named("maglev"), false, Work::Pick),
+        ("maglev, max_load = 1.25", bounded, false, Work::Pick),
+        ("rendezvous", named("rendezvous"), false, Work::Pick),
+        ("rendezvous, weighted", named("rendezvous"), true, Work::Pick),
     ] {
         let slates = SHAPES.map(|(nodes, threads, _)| (slate(&strategy, nodes, weights), threads));
         comparison.case(name, move || {

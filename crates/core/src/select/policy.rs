@@ -1,5 +1,6 @@
 //! The strategies at work: each with the tables it has over one view.
 
+mod hashed;
 mod least;
 mod round_robin;
 mod stride;
@@ -9,7 +10,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use self::{round_robin::RoundRobin, stride::Stride};
+use self::{hashed::Hashed, round_robin::RoundRobin, stride::Stride};
 use super::{
     Load, PickRequest, Strategy,
     sample::{self, Alias},
@@ -47,12 +48,13 @@ pub(super) enum Policy {
     Stride(Stride),
     LeastRequest(Option<Alias>),
     Adaptive(Option<Alias>),
+    Hashed(Box<Hashed>),
     Custom(Arc<dyn CustomStrategy>),
 }
 
 /// Whose turn it is, in terms that outlive a change of the candidates.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cursor {
+struct Cursor {
     /// How many times the turn has gone round.
     round: u64,
     /// The rank of the next candidate.
@@ -67,13 +69,15 @@ struct Counter(AtomicU64);
 // === impl Policy ===
 
 impl Policy {
-    /// The tables over `candidates`, which are in the order of their ranks.
+    /// The tables over `candidates`, which are in the order of their ranks. From `previous` over `candidates_before` it goes on
+    /// with whose turn it is, and with what tables are still good for.
     pub(super) fn new(
         strategy: &Strategy,
         candidates: &[Candidate],
-        cursor: Option<Cursor>,
+        previous: Option<(&Self, &[Candidate])>,
         rng: &mut fastrand::Rng,
     ) -> Self {
+        let cursor = previous.and_then(|(policy, candidates_before)| policy.cursor(candidates_before));
         match strategy {
             Strategy::Random => Self::Random(alias(candidates)),
             Strategy::RoundRobin => Self::RoundRobin(RoundRobin::new(Cursor::start(cursor, candidates, rng))),
@@ -82,6 +86,13 @@ impl Policy {
             }
             Strategy::LeastRequest { choices: _ } => Self::LeastRequest(alias(candidates)),
             Strategy::Adaptive(_) => Self::Adaptive(alias(candidates)),
+            Strategy::RingHash(config) | Strategy::Maglev(config) | Strategy::Rendezvous(config) => {
+                let previous = match previous {
+                    Some((Self::Hashed(hashed), _)) => Some(&**hashed),
+                    _ => None,
+                };
+                Self::Hashed(Box::new(Hashed::new(strategy, config, candidates, previous)))
+            }
             Strategy::Custom(custom) => Self::Custom(custom.clone()),
         }
     }
@@ -111,17 +122,22 @@ impl Policy {
             Self::Adaptive(Some(alias)) => {
                 least::by_cost_and_weight(candidates, alias, choices, request, rng)
             }
+            Self::Hashed(hashed) => hashed.pick(candidates, request, rng),
             Self::Custom(custom) => custom.pick(&Candidates(candidates), request, rng),
         }
     }
 
     /// Whose turn it is, for strategies that take turns.
-    pub(super) fn cursor(&self, candidates: &[Candidate]) -> Option<Cursor> {
+    fn cursor(&self, candidates: &[Candidate]) -> Option<Cursor> {
         let count = candidates.len() as u64;
         let counted = match self {
             Self::RoundRobin(turn) => turn.counted(),
             Self::Stride(stride) => stride.counted(),
-            Self::Random(_) | Self::LeastRequest(_) | Self::Adaptive(_) | Self::Custom(_) => return None,
+            Self::Random(_)
+            | Self::LeastRequest(_)
+            | Self::Adaptive(_)
+            | Self::Hashed(_)
+            | Self::Custom(_) => return None,
         };
         let next = candidates.get(counted.checked_rem(count)? as usize)?;
         Some(Cursor { round: counted / count, rank: next.load.known_rank() })

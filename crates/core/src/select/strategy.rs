@@ -27,6 +27,15 @@ pub enum Strategy {
     /// The one with the least expected cost among a few drawn at random: calls in flight times recent latency, with failures
     /// charged. Weights are chances to be drawn.
     Adaptive(AdaptiveConfig),
+    /// The same key to the same node, by a ring of points: when nodes come and go, no key moves but from and to them. Weights are
+    /// shares of the keys.
+    RingHash(HashConfig),
+    /// The same key to the same node, by a table: the quickest and the most even for many nodes; when one comes or goes, about
+    /// one key in two hundred moves between the others. Weights are shares of the keys.
+    Maglev(HashConfig),
+    /// The same key to the same node, by comparing all of them for each call: exact shares by weight and no key moved, for up
+    /// to about 64 nodes.
+    Rendezvous(HashConfig),
     /// A strategy of your own.
     Custom(Arc<dyn CustomStrategy>),
 }
@@ -36,6 +45,16 @@ pub enum Strategy {
 pub struct AdaptiveConfig {
     pub(super) choices: Choices,
     pub(super) model: Model,
+}
+
+/// Settings of [`Strategy::RingHash`], [`Strategy::Maglev`] and [`Strategy::Rendezvous`].
+///
+/// What a call is about is [`PickRequest::hash`](super::PickRequest::hash). A call without it goes to any node, by chance. A
+/// node that cannot take a call is passed over for the key's next choice, which is the same in every process; it does not lose its
+/// keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct HashConfig {
+    pub(super) max_load: Option<f64>,
 }
 
 /// How many nodes the adaptive strategy compares for one pick.
@@ -53,8 +72,16 @@ pub enum Choices {
 
 impl Strategy {
     /// What [`FromStr`] reads, in the order in which help texts should list them.
-    pub const NAMES: [&'static str; 5] =
-        ["adaptive", "least-request", "round-robin", "weighted-round-robin", "random"];
+    pub const NAMES: [&'static str; 8] = [
+        "adaptive",
+        "least-request",
+        "round-robin",
+        "weighted-round-robin",
+        "random",
+        "ring-hash",
+        "maglev",
+        "rendezvous",
+    ];
 
     /// The most nodes that are compared for one pick.
     pub(super) const CHOICES_MAX: usize = 8;
@@ -68,8 +95,35 @@ impl Strategy {
             Self::WeightedRoundRobin => "weighted-round-robin",
             Self::LeastRequest { choices: _ } => "least-request",
             Self::Adaptive(_) => "adaptive",
+            Self::RingHash(_) => "ring-hash",
+            Self::Maglev(_) => "maglev",
+            Self::Rendezvous(_) => "rendezvous",
             Self::Custom(custom) => custom.name(),
         }
+    }
+
+    /// Whether it sends the same key to the same node. Calls should then say what they are about.
+    #[must_use]
+    pub fn uses_key(&self) -> bool {
+        matches!(self, Self::RingHash(_) | Self::Maglev(_) | Self::Rendezvous(_))
+    }
+
+    /// The same strategy with a bound on the calls in flight of one node, as [`HashConfig::max_load`] has it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a bound that cannot work, and for a strategy that goes by no key.
+    pub fn with_max_load(self, factor: f64) -> Result<Self> {
+        Ok(match self {
+            Self::RingHash(config) => Self::RingHash(config.max_load(factor)?),
+            Self::Maglev(config) => Self::Maglev(config.max_load(factor)?),
+            Self::Rendezvous(config) => Self::Rendezvous(config.max_load(factor)?),
+            other => {
+                let message = format!("the strategy {other} has no bound on the load of a node");
+                return Err(Error::invalid("set up a strategy", message)
+                    .with_hint("ring-hash, maglev and rendezvous have one"));
+            }
+        })
     }
 
     /// A load for a new node, with this strategy's settings for what is learnt from calls.
@@ -104,6 +158,9 @@ impl FromStr for Strategy {
             "weighted-round-robin" => Ok(Self::WeightedRoundRobin),
             "least-request" => Ok(Self::LeastRequest { choices: 2 }),
             "adaptive" => Ok(Self::default()),
+            "ring-hash" => Ok(Self::RingHash(HashConfig::default())),
+            "maglev" => Ok(Self::Maglev(HashConfig::default())),
+            "rendezvous" => Ok(Self::Rendezvous(HashConfig::default())),
             _ => {
                 let error = Error::invalid("read strategy", format!("there is no strategy {name:?}"));
                 Err(match meant(name) {
@@ -163,6 +220,26 @@ impl Default for AdaptiveConfig {
     }
 }
 
+// === impl HashConfig ===
+
+impl HashConfig {
+    /// Lets no node have more calls in flight than `factor` times its share of them; the others go to the key's next choices. 1.25
+    /// is a good value where some keys are much hotter than others. Not bounded unless set.
+    ///
+    /// Each client counts its own calls only. Up to four calls in flight a node may have in any case.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) unless it is from 1 to 100.
+    pub fn max_load(self, factor: f64) -> Result<Self> {
+        if !(1.0..=100.0).contains(&factor) {
+            let message = format!("a node's load can be bounded to 1 to 100 times its share, not {factor}");
+            return Err(Error::invalid("set up a hash strategy", message).with_hint("1.25 is a good value"));
+        }
+        Ok(Self { max_load: Some(factor) })
+    }
+}
+
 fn within(what: &str, value: Duration, least: Duration, most: Duration) -> Result<f64> {
     if value < least || value > most {
         let message = format!("the {what} must be from {least:?} to {most:?}: {value:?}");
@@ -179,6 +256,8 @@ fn meant(name: &str) -> Option<&'static str> {
         "wrr" => return Some("weighted-round-robin"),
         "p2c" | "least-loaded" | "least-conn" => return Some("least-request"),
         "ewma" | "peak-ewma" => return Some("adaptive"),
+        "ring" | "ketama" | "consistent-hash" => return Some("ring-hash"),
+        "hrw" => return Some("rendezvous"),
         _ => {}
     }
     let near = Strategy::NAMES
@@ -208,7 +287,10 @@ mod tests {
             ("p2c", "\"least-request\""),
             ("adptive", "\"adaptive\""),
             ("Random", "\"random\""),
-            ("xyz", "adaptive, least-request, round-robin, weighted-round-robin, random"),
+            ("ringhash", "\"ring-hash\""),
+            ("magelv", "\"maglev\""),
+            ("ketama", "\"ring-hash\""),
+            ("xyz", "weighted-round-robin, random, ring-hash, maglev, rendezvous"),
             ("", "choose one of"),
         ] {
             let error = said.parse::<Strategy>().unwrap_err();
@@ -225,5 +307,11 @@ mod tests {
         );
         assert!(config.floor(Duration::ZERO).unwrap_err().to_string().contains("floor"));
         assert_eq!(config.floor(Duration::from_millis(1)).unwrap(), config);
+        for factor in [0.99, -1.0, 0.0, 101.0, f64::NAN, f64::INFINITY] {
+            assert!(HashConfig::default().max_load(factor).is_err(), "{factor}");
+        }
+        assert!(HashConfig::default().max_load(1.0).is_ok());
+        let error = Strategy::Random.with_max_load(1.5).unwrap_err();
+        assert!(error.to_string().contains("random"), "{error}");
     }
 }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Filters, Load, Member, NoPick, PickRequest, Rejection, Strategy,
-    policy::{Cursor, Policy},
-    sample, weights,
+    Filters, Load, Member, NoPick, PickRequest, Rejection, Strategy, policy::Policy, sample, weights,
 };
 use crate::model::Node;
 
@@ -68,8 +66,10 @@ impl View {
         candidates.sort_by_key(|(unready, rank, _)| (*unready, *rank));
         let ready = candidates.partition_point(|(unready, ..)| !*unready);
         let candidates: Box<[_]> = candidates.into_iter().map(|(.., candidate)| candidate).collect();
-        let drawn_from = if ready == 0 { candidates.len() } else { ready };
-        let policy = Policy::new(strategy, &candidates[..drawn_from], previous.and_then(Self::cursor), rng);
+        // A node that is not ready keeps its keys, for when it is again.
+        let drawn_from = if ready == 0 || strategy.uses_key() { candidates.len() } else { ready };
+        let previous = previous.map(|view| (&view.policy, &view.candidates[..view.drawn_from]));
+        let policy = Policy::new(strategy, &candidates[..drawn_from], previous, rng);
         Self { candidates, drawn_from, policy, none }
     }
 
@@ -111,10 +111,6 @@ impl View {
             .find(|candidate| !candidate.excluded_by(request))
             .or_else(|| ready().next())
             .ok_or(NoPick::NotReady { candidates: count })
-    }
-
-    fn cursor(&self) -> Option<Cursor> {
-        self.policy.cursor(&self.candidates[..self.drawn_from])
     }
 }
 
