@@ -33,6 +33,7 @@ mod call;
 mod channel;
 mod explain;
 mod failure;
+mod hash_by;
 mod journey;
 mod link;
 mod options;
@@ -46,6 +47,7 @@ mod verdict;
 
 pub use self::builder::ChannelBuilder;
 pub use self::channel::{Channel, ResponseFuture};
+pub use self::hash_by::HashBy;
 pub use self::link::{NodeState, NodeStatus};
 pub use self::options::{CallOptions, CallReport, Tried};
 pub use self::response::ResponseBody;

@@ -9,7 +9,7 @@ use callsign_core::{
     select::{Filter, Filters, Strategy},
 };
 
-use super::{Channel, Target, channel::Settings, roster::Parts, source::Source, target::Origin};
+use super::{Channel, HashBy, Target, channel::Settings, roster::Parts, source::Source, target::Origin};
 
 /// The time until the head of a response where neither caller nor channel has set one.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -30,6 +30,7 @@ pub struct ChannelBuilder {
     wait_for_ready: bool,
     connection: callsign_net::Config,
     idle_after: Duration,
+    hash_by: Option<HashBy>,
     budget: RetryBudget,
     seed: Option<u64>,
 }
@@ -56,6 +57,7 @@ impl ChannelBuilder {
             wait_for_ready: false,
             connection: callsign_net::Config::default(),
             idle_after: IDLE_AFTER,
+            hash_by: None,
             budget: RetryBudget::default(),
             seed: None,
         }
@@ -67,7 +69,7 @@ impl ChannelBuilder {
     ///
     /// Why the target's registry cannot be opened.
     pub fn for_target(target: Target) -> Result<Self> {
-        let Target { service, origin, domain, filters, strategy, timeout, wait_for_ready } = target;
+        let Target { service, origin, domain, filters, strategy, hash_by, timeout, wait_for_ready } = target;
         let mut builder = Self::new(service.to_string());
         builder.from = match origin {
             Origin::Default => None,
@@ -77,6 +79,7 @@ impl ChannelBuilder {
         builder.domain = domain;
         builder.filters = filters;
         builder.strategy = strategy.unwrap_or_default();
+        builder.hash_by = hash_by;
         builder.timeout = timeout;
         builder.wait_for_ready = wait_for_ready;
         Ok(builder)
@@ -109,6 +112,13 @@ impl ChannelBuilder {
     /// How a node is chosen. [`Strategy::Adaptive`] when not called.
     pub fn strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = strategy;
+        self
+    }
+
+    /// Where calls that have no key of their own get one, for strategies that send the same to the same node. A call without a
+    /// key goes to any node, by chance.
+    pub fn hash_by(mut self, hash_by: HashBy) -> Self {
+        self.hash_by = Some(hash_by);
         self
     }
 
@@ -167,7 +177,7 @@ impl ChannelBuilder {
     ///
     /// # Errors
     ///
-    /// What is wrong with the name, or why the default registry cannot be opened.
+    /// What is wrong with the name or contradicts itself, or why the default registry cannot be opened.
     ///
     /// # Panics
     ///
@@ -184,6 +194,7 @@ impl ChannelBuilder {
             wait_for_ready,
             connection,
             idle_after,
+            hash_by,
             budget,
             seed,
         } = self;
@@ -203,6 +214,13 @@ impl ChannelBuilder {
                 format!("a directory was given, and the domain {domain} too: the directory's own counts"),
             ));
         }
+        if let Some(by) = hash_by.as_ref().filter(|_| !strategy.uses_key() && !is_custom(&strategy)) {
+            let message = format!(
+                "calls are to be told apart by {by}, but the strategy {strategy} does not look at that"
+            );
+            return Err(Error::invalid("make a channel", message)
+                .with_hint("choose ring-hash, maglev or rendezvous, or leave out the hash"));
+        }
         let parts = Parts {
             service: service.clone(),
             origin,
@@ -212,7 +230,7 @@ impl ChannelBuilder {
             idle_after,
             seed: seed.unwrap_or_else(|| fastrand::u64(..)),
         };
-        let settings = Settings { timeout, default_timeout, wait_for_ready, budget };
+        let settings = Settings { timeout, default_timeout, wait_for_ready, hash_by, budget };
         Ok(Channel::start(parts, settings, move || match from {
             From::Registry(registry) => {
                 let config = DirectoryConfig::in_domain(domain.unwrap_or_default());
@@ -222,6 +240,10 @@ impl ChannelBuilder {
             From::Nodes(nodes) => Source::Fixed(nodes),
         }))
     }
+}
+
+fn is_custom(strategy: &Strategy) -> bool {
+    matches!(strategy, Strategy::Custom(_))
 }
 
 #[cfg(feature = "local")]

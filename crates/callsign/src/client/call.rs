@@ -21,7 +21,13 @@ where
     B::Error: Into<BoxError>,
 {
     let (mut parts, body) = request.into_parts();
-    let options = parts.extensions.remove::<CallOptions>().unwrap_or_default();
+    let mut options = parts.extensions.remove::<CallOptions>().unwrap_or_default();
+    if options.hash.is_none() {
+        options.hash = channel.settings().hash_by.as_ref().and_then(|by| by.of(&parts));
+        if options.hash.is_none() {
+            channel.roster().note_keyless();
+        }
+    }
     let grpc = is_grpc(&parts.headers);
     let mut journey = Journey::new();
     let time = match Time::of(&parts.headers, &options, channel.settings(), journey.since) {

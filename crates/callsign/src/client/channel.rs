@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
-    ChannelBuilder, NodeStatus, ResponseBody, Target, call, explain,
+    ChannelBuilder, HashBy, NodeStatus, ResponseBody, Target, call, explain,
     roster::{Parts, Roster},
     source::Source,
 };
@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     /// The time until the head of the response, where nobody has set a time.
     pub(crate) default_timeout: Option<Duration>,
     pub(crate) wait_for_ready: bool,
+    /// Where calls without a key get one.
+    pub(crate) hash_by: Option<HashBy>,
     pub(crate) budget: RetryBudget,
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use callsign_core::{
     Node, NodeId,
     model::Address,
-    select::{Filter, Filters},
+    select::{Filter, Filters, hash_key},
 };
 
 /// Options of one call, put into the request's extensions.
@@ -111,13 +111,11 @@ impl CallOptions {
         self
     }
 
-    /// What the call is about, for strategies that send the same to the same node.
+    /// What the call is about, for strategies that send the same to the same node
+    /// ([`Strategy::uses_key`](callsign_core::select::Strategy::uses_key)). Counts more than what the channel reads from
+    /// requests ([`HashBy`](super::HashBy)).
     pub fn hash_key(mut self, key: &[u8]) -> Self {
-        // FNV-1a: stable across processes, versions and machines.
-        let hash = key.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        self.hash = Some(hash);
+        self.hash = Some(hash_key(key));
         self
     }
 

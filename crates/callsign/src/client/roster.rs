@@ -50,6 +50,8 @@ pub(crate) struct Roster {
     news: Arc<News>,
     /// The links rest, or are about to be told to: `News::resting`, to be read at no cost.
     asleep: AtomicBool,
+    /// Nobody has been told yet that calls come without the key that the strategy goes by.
+    keyed: AtomicBool,
     seeds: AtomicU64,
     pinned: Mutex<Vec<Arc<Link>>>,
     tasks: WeakTasks,
@@ -97,6 +99,7 @@ impl Roster {
             published: watch::Sender::new(()),
             news: Arc::new(News::new()),
             asleep: AtomicBool::new(false),
+            keyed: AtomicBool::new(true),
             seeds: AtomicU64::new(rng.u64(..)),
             pinned: Mutex::default(),
             tasks,
@@ -115,6 +118,20 @@ impl Roster {
     /// Randomness for one call.
     pub(crate) fn rng(&self) -> fastrand::Rng {
         fastrand::Rng::with_seed(self.seeds.fetch_add(SPREAD, Ordering::Relaxed))
+    }
+
+    /// A call says nothing of what it is about. Where the strategy goes by that, it is worth a word, once.
+    pub(crate) fn note_keyless(&self) {
+        if self.strategy.uses_key()
+            && self.keyed.load(Ordering::Relaxed)
+            && self.keyed.swap(false, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                service = %self.service,
+                strategy = %self.strategy,
+                "a call without a hash key went to any node, by chance; set CallOptions::hash_key, or hash=header:NAME"
+            );
+        }
     }
 
     /// Somebody calls: connections that were let go for want of calls are made again.

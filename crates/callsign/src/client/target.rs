@@ -3,6 +3,7 @@
 //! ```text
 //! greeter                                           the name in the default registry
 //! registry://greeter?group=blue&version=1.2         the same, with conditions
+//! registry://greeter?strategy=maglev&hash=header:x-user&max_load=1.25
 //! local://greeter          local:///run/shop/greeter
 //! etcd://10.0.0.1:2379,10.0.0.2:2379/greeter        a registry, then the name
 //! static://127.0.0.1:4000,127.0.0.1:4001?weight=1,3
@@ -19,16 +20,18 @@ use callsign_core::{
 use callsign_registry::RegistryUrl;
 use percent_encoding::percent_decode_str;
 
-use super::roster::fixed_node;
+use super::{HashBy, roster::fixed_node};
 
 const OP: &str = "read target";
 
 /// The options that every target takes; `label.` is followed by the label's key.
-const OPTIONS: [&str; 11] = [
+const OPTIONS: [&str; 13] = [
     "domain",
     "endpoint",
     "group",
+    "hash",
     "label.",
+    "max_load",
     "name",
     "strategy",
     "timeout",
@@ -57,6 +60,7 @@ pub struct Target {
     pub(super) domain: Option<Domain>,
     pub(super) filters: Filters,
     pub(super) strategy: Option<Strategy>,
+    pub(super) hash_by: Option<HashBy>,
     pub(super) timeout: Option<Duration>,
     pub(super) wait_for_ready: bool,
 }
@@ -95,6 +99,7 @@ impl Target {
             domain: None,
             filters: Filters::default(),
             strategy: None,
+            hash_by: None,
             timeout: None,
             wait_for_ready: false,
         })
@@ -143,6 +148,12 @@ impl Target {
                 self.strategy = Some(owned()?.parse()?);
                 return Ok(());
             }
+            "hash" => {
+                self.hash_by = Some(owned()?.parse()?);
+                return Ok(());
+            }
+            // Means something to a strategy only, and that may come after it.
+            "max_load" => return Ok(()),
             "timeout" => {
                 self.timeout = Some(duration(&owned()?).ok_or_else(|| {
                     malformed(text, &format!("the timeout {value:?} is not like 250ms, 2s or 1m"))
@@ -183,8 +194,14 @@ impl FromStr for Target {
             }
             None => Self::plain(&decode(text, place)?)?,
         };
-        for (key, value) in options.0 {
+        for (key, value) in &options.0 {
             target.set(text, key, value)?;
+        }
+        if let Some(factor) = options.get("max_load") {
+            let factor = factor.parse().map_err(|_| {
+                malformed(text, &format!("max_load is {factor:?}, not a number such as 1.25"))
+            })?;
+            target.strategy = Some(target.strategy.unwrap_or_default().with_max_load(factor)?);
         }
         Ok(target)
     }
@@ -329,6 +346,15 @@ mod tests {
     }
 
     #[test]
+    fn a_strategy_has_its_settings() {
+        let target = parse("greeter?max_load=1.25&strategy=maglev&hash=header:x-user");
+        let expected =
+            "maglev".parse::<callsign_core::select::Strategy>().unwrap().with_max_load(1.25).unwrap();
+        assert_eq!(format!("{:?}", target.strategy.unwrap()), format!("{expected:?}"));
+        assert_eq!(target.hash_by.unwrap().to_string(), "header:x-user");
+    }
+
+    #[test]
     fn fixed_addresses_have_weights() {
         let Origin::Nodes(nodes) = parse("static://127.0.0.1:1,[::1]:2?weight=0,3&name=greeter").origin
         else {
@@ -354,6 +380,11 @@ mod tests {
             ("registry://a?timeout=5", "not like"),
             ("registry://a?wait_for_ready=yes", "not true or false"),
             ("registry://%ff", "not UTF-8"),
+            ("registry://a?strategy=maglef", "no strategy \"maglef\""),
+            ("registry://a?hash=x-user", "does not say what a call is about"),
+            ("registry://a?strategy=maglev&max_load=NaN", "not NaN"),
+            ("registry://a?strategy=maglev&max_load=much", "not a number"),
+            ("registry://a?strategy=random&max_load=2", "the strategy random has no bound"),
             ("static://a:1,b", "no port"),
             ("static://a:1,a:1", "given twice"),
             ("static://a:1?weight=1,2", "1 addresses and 2 weights"),

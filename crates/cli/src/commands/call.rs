@@ -54,7 +54,8 @@ pub(crate) struct Args {
     /// Call nodes of this version only
     #[arg(long, value_name = "VERSION")]
     pub(super) node_version: Option<String>,
-    /// How the node is chosen: adaptive, random, round-robin, weighted-round-robin or least-request
+    /// How the node is chosen: adaptive, random, round-robin, weighted-round-robin, least-request, ring-hash,
+    /// maglev or rendezvous
     #[arg(long)]
     pub(super) strategy: Option<String>,
     /// The method may be sent twice without harm, so it is tried on another node when one fails in the middle

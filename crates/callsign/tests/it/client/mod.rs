@@ -3,6 +3,7 @@
 mod calls;
 mod dead_nodes;
 mod goaway;
+mod hashing;
 mod identities;
 mod idle;
 mod leaks;
