@@ -1,7 +1,8 @@
 //! A socket that remembers what passed through it.
 //!
-//! Three questions are answered by that: has the peer shown any sign of life since a moment (keep-alive), did any byte leave
-//! since a moment (was a request sent at all), and what did the peer say first (does it speak HTTP/2).
+//! Four questions are answered by that: has the peer shown any sign of life since a moment (keep-alive), did any byte leave
+//! since a moment (was a request sent at all), what did the peer say first (does it speak HTTP/2), and what broke the socket
+//! (`h2` hands on the text of an error, and not the error).
 
 use std::{
     io::{self, IoSlice},
@@ -26,6 +27,7 @@ pub(crate) struct Activity {
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
     head: OnceLock<Vec<u8>>,
+    fault: OnceLock<io::Error>,
 }
 
 /// The language of a peer's first bytes.
@@ -60,6 +62,19 @@ impl Activity {
     /// What the peer speaks, once it has said enough.
     pub(crate) fn language(&self) -> Option<Language> {
         self.head.get().map(|head| Language::of(head))
+    }
+
+    /// What broke the socket.
+    #[cfg(feature = "tls")]
+    pub(crate) fn fault(&self) -> Option<&io::Error> {
+        self.fault.get()
+    }
+
+    /// Keeps what broke the socket, and gives the same for others to see.
+    fn keep(&self, fault: io::Error) -> io::Error {
+        let copy = io::Error::new(fault.kind(), fault.to_string());
+        let _ = self.fault.set(fault);
+        copy
     }
 
     /// Whether the peer's first frame is in, and is SETTINGS.
@@ -97,17 +112,39 @@ impl<T> Recorded<T> {
 
     /// Keeps the first bytes. A peer that says less than a frame header and stops is judged by what it said.
     fn listen(&mut self, bytes: &[u8]) {
+        if self.activity.head.get().is_some() {
+            return;
+        }
         let missing = HEAD_BYTES - self.head.len();
         self.head.extend_from_slice(&bytes[..bytes.len().min(missing)]);
         if self.head.len() == HEAD_BYTES || (bytes.is_empty() && !self.head.is_empty()) {
             let _ = self.activity.head.set(std::mem::take(&mut self.head));
         }
     }
+}
 
-    fn wrote(&self, written: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(bytes)) = written {
-            self.activity.bytes_written.fetch_add(*bytes as u64, Ordering::Relaxed);
+impl<T: AsyncRead + Unpin> Recorded<T> {
+    fn wrote(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        written.map(|written| match written {
+            Ok(bytes) => {
+                self.activity.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
+                Ok(bytes)
+            }
+            Err(fault) => Err(self.last_words(cx, fault)),
+        })
+    }
+
+    /// A peer that refuses us says why and hangs up, and what is noticed first may be that it takes no more bytes: so what it
+    /// said lies unread when a write fails. It is read here, and if that tells more of the failure, it is the failure.
+    fn last_words(&mut self, cx: &mut Context<'_>, fault: io::Error) -> io::Error {
+        let mut unread = [0; 1024];
+        let mut buf = ReadBuf::new(&mut unread);
+        while let Poll::Ready(Ok(())) = Pin::new(&mut *self).poll_read(cx, &mut buf)
+            && !buf.filled().is_empty()
+        {
+            buf.clear();
         }
+        self.activity.keep(fault)
     }
 }
 
@@ -118,21 +155,21 @@ impl<T: AsyncRead + Unpin> AsyncRead for Recorded<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        if let Err(fault) = ready!(Pin::new(&mut self.io).poll_read(cx, buf)) {
+            self.listen(&[]);
+            return Poll::Ready(Err(self.activity.keep(fault)));
+        }
         let bytes = &buf.filled()[before..];
         self.activity.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        if self.activity.head.get().is_none() {
-            self.listen(bytes);
-        }
+        self.listen(bytes);
         Poll::Ready(Ok(()))
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Recorded<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Recorded<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.wrote(&written);
-        written
+        self.wrote(cx, written)
     }
 
     fn poll_write_vectored(
@@ -141,8 +178,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Recorded<T> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.wrote(&written);
-        written
+        self.wrote(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -150,7 +186,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Recorded<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        flushed.map_err(|fault| self.last_words(cx, fault))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -26,6 +26,9 @@ pub struct Config {
     pub header_list_bytes_max: u32,
     /// Bytes kept for one stream that the peer does not take yet. 1 MiB.
     pub send_buffer_bytes: usize,
+    /// TLS, unless it is to be plaintext. None.
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::tls::TlsConfig>,
 }
 
 impl Default for Config {
@@ -40,6 +43,8 @@ impl Default for Config {
             small_frames_budget_bytes: 256 << 20,
             header_list_bytes_max: 64 << 10,
             send_buffer_bytes: 1 << 20,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }

@@ -9,8 +9,9 @@ use tokio::{
 
 use crate::{
     Bundle, Config, Connection, Driver,
-    activity::{Language, Recorded},
+    activity::{Activity, Language, Recorded},
     error::{Disposition, Error, ErrorKind},
+    socket::Socket,
 };
 
 /// What to connect to.
@@ -29,7 +30,8 @@ pub enum Host {
 ///
 /// # Errors
 ///
-/// `Resolve`, `Connect`, `ConnectTimeout` or `NotHttp2`, each saying which host and what it did.
+/// `Resolve`, `Connect`, `ConnectTimeout` or `NotHttp2`, each saying which host and what it did; with TLS also `NotTls`,
+/// `Untrusted` and `TlsRefused`.
 ///
 /// # Cancel safety
 ///
@@ -48,36 +50,10 @@ pub async fn connect(
     })??;
     let peer = socket.peer_addr().map_err(|error| unreachable_host(host, error))?;
     socket.set_nodelay(true).map_err(|error| unreachable_host(host, error))?;
+    let socket =
+        timeout_at(deadline, seal(host, config, socket)).await.map_err(|_| silent(host, config))??;
     let (io, activity) = Recorded::new(socket);
-
-    let shake = async {
-        let (sender, h2) = h2::client::Builder::new()
-            .enable_push(false)
-            .initial_window_size(config.stream_window)
-            .initial_connection_window_size(config.connection_window)
-            .data_frame_budget(config.small_frames_budget_bytes)
-            .max_header_list_size(config.header_list_bytes_max)
-            .max_send_buffer_size(config.send_buffer_bytes)
-            .handshake(io)
-            .await
-            .map_err(Error::of_connection)?;
-        let (connection, mut driver) =
-            Driver::new(sender, h2, peer, activity.clone(), config, bundle.clone());
-        // SETTINGS must be the peer's first frame (RFC 9113, 3.4). It is waited for whole: it says how many streams there may
-        // be.
-        let settled = std::future::poll_fn(|cx| {
-            let ended = driver.poll_io(cx);
-            match (activity.is_settled(), ended) {
-                (true, Poll::Pending) => Poll::Ready(Ok(())),
-                (_, Poll::Ready(error)) => Poll::Ready(Err(error)),
-                _ => Poll::Pending,
-            }
-        });
-        settled.await?;
-        driver.settled();
-        Ok::<_, Error>((connection, driver))
-    };
-    let shaken = timeout_at(deadline, shake).await;
+    let shaken = timeout_at(deadline, shake(io, peer, &activity, config, bundle)).await;
     match (shaken, activity.language()) {
         (Ok(Ok(made)), _) => Ok(made),
         (_, Some(Language::Http1)) => Err(failure(
@@ -94,19 +70,52 @@ pub async fn connect(
                 "{host} answered with something that is not HTTP/2: is this the port of another service?"
             ),
         )),
-        (Ok(Err(error)), _) => Err(failure(
-            ErrorKind::Connect,
-            format!("{host} accepted the connection and closed it before it answered"),
-        )
-        .with_source(error)),
-        (Err(_), _) => Err(failure(
-            ErrorKind::ConnectTimeout,
-            format!(
-                "{host} accepted the connection and said nothing within {}: is its process stopped or overloaded?",
-                Seconds(config.connect_timeout)
-            ),
-        )),
+        (Ok(Err(error)), _) => Err(broken(host, config, &activity, error)),
+        (Err(_), _) => Err(silent(host, config)),
     }
+}
+
+/// Puts TLS around the socket, where it is wanted.
+async fn seal(host: &Host, config: &Config, socket: TcpStream) -> Result<Socket, Error> {
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &config.tls {
+        return tls.seal(host, socket).await.map(|sealed| Socket::Tls(Box::new(sealed)));
+    }
+    let _ = (host, config);
+    Ok(Socket::Plain(socket))
+}
+
+/// HTTP/2's handshake, until the peer's SETTINGS are in.
+async fn shake(
+    io: Recorded<Socket>,
+    peer: SocketAddr,
+    activity: &Arc<Activity>,
+    config: &Config,
+    bundle: &Arc<Bundle>,
+) -> Result<(Connection, Driver), Error> {
+    let (sender, h2) = h2::client::Builder::new()
+        .enable_push(false)
+        .initial_window_size(config.stream_window)
+        .initial_connection_window_size(config.connection_window)
+        .data_frame_budget(config.small_frames_budget_bytes)
+        .max_header_list_size(config.header_list_bytes_max)
+        .max_send_buffer_size(config.send_buffer_bytes)
+        .handshake(io)
+        .await
+        .map_err(Error::of_connection)?;
+    let (connection, mut driver) = Driver::new(sender, h2, peer, activity.clone(), config, bundle.clone());
+    // SETTINGS must be the peer's first frame (RFC 9113, 3.4). It is waited for whole: it says how many streams there may be.
+    let settled = std::future::poll_fn(|cx| {
+        let ended = driver.poll_io(cx);
+        match (activity.is_settled(), ended) {
+            (true, Poll::Pending) => Poll::Ready(Ok(())),
+            (_, Poll::Ready(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Pending,
+        }
+    });
+    settled.await?;
+    driver.settled();
+    Ok((connection, driver))
 }
 
 async fn dial(host: &Host) -> Result<TcpStream, Error> {
@@ -131,6 +140,29 @@ fn unreachable_host(host: &Host, error: io::Error) -> Error {
         _ => format!("no connection to {host}"),
     };
     failure(ErrorKind::Connect, message).with_source(error)
+}
+
+/// The connection ended during the handshake.
+fn broken(host: &Host, config: &Config, activity: &Activity, error: Error) -> Error {
+    #[cfg(feature = "tls")]
+    if let (Some(tls), Some(fault)) = (&config.tls, activity.fault())
+        && let Some(explained) = crate::tls::explain_broken(host, tls, fault)
+    {
+        return explained;
+    }
+    let _ = (config, activity);
+    failure(ErrorKind::Connect, format!("{host} accepted the connection and closed it before it answered, as a port that wants TLS does, or a process that is ending"))
+        .with_source(error)
+}
+
+fn silent(host: &Host, config: &Config) -> Error {
+    failure(
+        ErrorKind::ConnectTimeout,
+        format!(
+            "{host} accepted the connection and said nothing within {}: is its process stopped or overloaded?",
+            Seconds(config.connect_timeout)
+        ),
+    )
 }
 
 fn failure(kind: ErrorKind, message: String) -> Error {

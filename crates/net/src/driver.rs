@@ -15,10 +15,7 @@ use h2::{
     Ping, PingPong,
     client::{Connection as H2, SendRequest},
 };
-use tokio::{
-    net::TcpStream,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     Config,
@@ -26,12 +23,13 @@ use crate::{
     bundle::Bundle,
     connection::{Connection, Shared, Status},
     error::{Disposition, Error, ErrorKind},
+    socket::Socket,
 };
 
 /// Moves one connection until it ends. It must be polled for anything to happen: spawn it.
 #[must_use = "a connection stands still until its driver is polled"]
 pub struct Driver {
-    h2: H2<Recorded<TcpStream>, Bytes>,
+    h2: H2<Recorded<Socket>, Bytes>,
     /// Kept only to learn of a GOAWAY, and given back when the connection's handle is dropped.
     watcher: Option<SendRequest<Bytes>>,
     ping: Option<PingPong>,
@@ -56,7 +54,7 @@ struct KeepAlive {
 impl Driver {
     pub(crate) fn new(
         sender: SendRequest<Bytes>,
-        mut h2: H2<Recorded<TcpStream>, Bytes>,
+        mut h2: H2<Recorded<Socket>, Bytes>,
         peer: SocketAddr,
         activity: Arc<Activity>,
         config: &Config,

@@ -18,6 +18,14 @@ pub enum ErrorKind {
     ConnectTimeout,
     /// The peer answered, but not in HTTP/2.
     NotHttp2,
+    /// The peer was spoken to in TLS, and does not speak it.
+    NotTls,
+    /// The peer's certificate was not accepted here: wrong name, expired, unknown issuer.
+    Untrusted,
+    /// The peer refused the TLS connection: it wants a client certificate, or another one.
+    TlsRefused,
+    /// Settings that cannot be used, whatever the peer does.
+    Settings,
     /// The peer asked us to go away (GOAWAY).
     GoAway,
     /// The peer reset the stream.

@@ -9,6 +9,8 @@
 //!   left, or that the peer says it did not look at, can be sent elsewhere whatever it does.
 //! - The caller drives its own stream. There is no queue and no task between it and the connection's buffers; the
 //!   [`Driver`] only moves bytes between those buffers and the socket.
+//! - With the feature `tls`, the handshake's failures are told apart just so: a plaintext peer, a wrong name, an expired or
+//!   unknown certificate, a peer that wants one of ours.
 //!
 //! It is written on [`h2`] itself, since a connection over it costs neither a channel hop nor a spawned task for each request.
 
@@ -20,7 +22,10 @@ mod connection;
 mod driver;
 mod error;
 mod incoming;
+mod socket;
 mod stream;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use self::bundle::{Bundle, Turn};
 pub use self::config::Config;

@@ -164,6 +164,19 @@ async fn http1_and_tls_are_named() {
 }
 
 #[tokio::test]
+async fn a_tls_alert_is_heard_though_the_peer_hangs_up_on_unread_bytes() {
+    let (listener, host) = listen().await;
+    spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket.read_exact(&mut [0; 24]).await.unwrap();
+        socket.write_all(b"\x15\x03\x01\0\x02\x02\x46").await.unwrap();
+    });
+    let error = connect(&host, &quick(), &Arc::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotHttp2, "{error}");
+    assert!(error.to_string().contains("wants TLS"), "{error}");
+}
+
+#[tokio::test]
 async fn a_refused_stream_may_be_sent_elsewhere_and_another_reset_may_not() {
     for (reason, disposition) in
         [(Reason::REFUSED_STREAM, Disposition::Refused), (Reason::INTERNAL_ERROR, Disposition::Unknown)]

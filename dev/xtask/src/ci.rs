@@ -79,12 +79,12 @@ fn clippy() -> Result<Outcome> {
         .map(Outcome::from)
 }
 
-/// Each feature of the two crates that have some, alone, and none at all: what only works by the company of another
+/// Each feature of the crates that have some, alone, and none at all: what only works by the company of another
 /// feature is found here.
 fn features() -> Result<Outcome> {
     let workspace = Workspace::load()?;
     let mut well = true;
-    for name in ["callsign-core", "callsign-registry", "callsign"] {
+    for name in ["callsign-core", "callsign-net", "callsign-registry", "callsign"] {
         let package = workspace.package(name)?;
         let check = ["check", "--package", name, "--no-default-features"];
         well &= Step::cargo(&check).run()?;

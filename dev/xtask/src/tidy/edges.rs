@@ -16,13 +16,15 @@ const EDGES: List = &[
     ("callsign-examples", &["callsign", "callsign-build"]),
     ("callsign-net", &[]),
     ("callsign-registry", &["callsign-core", "callsign-net"]),
+    ("callsign-testbed", &[]),
     ("xtask", &[]),
 ];
 
 /// What tests may use beyond that.
 const TEST_EDGES: List = &[
-    ("callsign", &["callsign-core", "callsign-examples", "callsign-registry"]),
-    ("callsign-registry", &["callsign-core"]),
+    ("callsign", &["callsign-core", "callsign-examples", "callsign-registry", "callsign-testbed"]),
+    ("callsign-net", &["callsign-testbed"]),
+    ("callsign-registry", &["callsign-core", "callsign-testbed"]),
 ];
 
 /// Around the list's copy in ARCHITECTURE.md.
