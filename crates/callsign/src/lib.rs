@@ -3,6 +3,7 @@
 //! | Feature | Default | What it adds |
 //! |---|---|---|
 //! | `local` | yes | the registry of one user on one machine, which servers and clients use when they are told of no other |
+//! | `etcd` | no | the registry in an etcd cluster, shared with go-micro fleets |
 
 pub mod client;
 pub mod server;

@@ -4,9 +4,12 @@
 //! |---|---|---|
 //! | (always) | `memory:` | in this process |
 //! | `local` (default) | `local:` | one file a node in a folder of this user |
+//! | `etcd` | `etcd://host:2379` | one key a node in an etcd cluster, as go-micro writes it |
 //!
 //! [`open`] leads from such a name to the registry.
 
+#[cfg(feature = "etcd")]
+pub mod etcd;
 #[cfg(feature = "local")]
 pub mod local;
 mod open;

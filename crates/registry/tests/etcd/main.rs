@@ -1,0 +1,18 @@
+//! The etcd registry over a real etcd.
+
+#![allow(clippy::unwrap_used, reason = "tests, helpers included")]
+
+mod conformance;
+mod server;
+
+#[path = "../../proto/generate.rs"]
+mod generate;
+
+#[test]
+fn the_messages_are_those_of_the_proto_file() {
+    let kept = std::fs::read_to_string(generate::TARGET).unwrap();
+    assert!(
+        kept == generate::api().unwrap(),
+        "run `cargo run -p callsign-registry --example etcd-api`: proto/etcd.proto or the generator has changed"
+    );
+}
