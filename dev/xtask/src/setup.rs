@@ -21,13 +21,19 @@ pub(crate) struct Need {
     debian: &'static [&'static str],
 }
 
-/// What `cargo xtask test` needs. Registry servers will be added here together with their backends.
+/// What `cargo xtask test` needs.
 pub(crate) const FOR_TESTS: &[Need] = &[
     Need {
         name: "a C compiler",
         why: "rustc links with it",
         programs: &["cc"],
         debian: &["gcc", "libc6-dev"],
+    },
+    Need {
+        name: "etcd",
+        why: "its registry is tested on a real one",
+        programs: &["etcd"],
+        debian: &["etcd-server"],
     },
     Need { name: "bash", why: "the README's shell blocks run in it", programs: &["bash"], debian: &["bash"] },
 ];
