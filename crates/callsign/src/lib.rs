@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `local` | yes | the registry of one user on one machine, which servers and clients use when they are told of no other |
 //! | `etcd` | no | the registry in an etcd cluster, shared with go-micro fleets |
+//! | `mdns` | no | the registry without a server: nodes answer for themselves on their link, as go-micro's do |
 
 pub mod client;
 pub mod server;

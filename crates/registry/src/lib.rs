@@ -5,6 +5,7 @@
 //! | (always) | `memory:` | in this process |
 //! | `local` (default) | `local:` | one file a node in a folder of this user |
 //! | `etcd` | `etcd://host:2379` | one key a node in an etcd cluster, as go-micro writes it |
+//! | `mdns` | `mdns:` | with the nodes themselves, which answer for them by multicast on their link |
 //!
 //! [`open`] leads from such a name to the registry.
 
@@ -12,6 +13,8 @@
 pub mod etcd;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(feature = "mdns")]
+pub mod mdns;
 mod open;
 mod url;
 
