@@ -2,8 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "tests, helpers included")]
 
+mod access;
 mod conformance;
+mod entries;
 mod server;
+
+use std::time::Duration;
+
+/// Long enough for anything here on a busy machine; never waited for in full unless the test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[path = "../../proto/generate.rs"]
 mod generate;

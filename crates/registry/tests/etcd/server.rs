@@ -38,19 +38,33 @@ impl Server {
 
     /// Starts it, and waits until it answers.
     pub(crate) async fn run(&self) {
+        self.run_as(None).await;
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.client)
+    }
+
+    pub(crate) async fn run_as(&self, user: Option<(&str, &str)>) {
         let [client, peer] = [self.client, self.peer].map(|port| format!("http://127.0.0.1:{port}"));
         let child = Command::new("etcd")
             .args(["--name", "one", "--log-level", "error", "--logger", "zap"])
             .args(["--data-dir", self.data().to_str().unwrap()])
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--max-request-bytes", "8388608"])
             .args(["--initial-cluster", &format!("one={peer}")])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         *self.child.lock().unwrap() = Some(child);
-        let ready = async { while self.open().status().await.is_err() {} };
+        let config = match user {
+            Some((user, password)) => self.config().with_credentials(user, password).unwrap(),
+            None => self.config(),
+        };
+        let registry = EtcdRegistry::open(config);
+        let ready = async { while registry.status().await.is_err() {} };
         tokio::time::timeout(Duration::from_secs(60), ready).await.expect("an etcd that starts");
     }
 
@@ -66,10 +80,26 @@ impl Server {
     }
 
     pub(crate) fn etcdctl(&self, args: &[&str]) -> String {
+        self.etcdctl_with(args, Stdio::null())
+    }
+
+    pub(crate) fn etcdctl_as(&self, user: &str, args: &[&str]) -> String {
+        self.etcdctl(&[&["--user", user], args].concat())
+    }
+
+    /// Puts a value that is too long for a command line.
+    pub(crate) fn put_large(&self, key: &str, value: &str) {
+        let file = self.folder.path().join("value");
+        std::fs::write(&file, value).unwrap();
+        self.etcdctl_with(&["put", key], std::fs::File::open(file).unwrap().into());
+    }
+
+    fn etcdctl_with(&self, args: &[&str], input: Stdio) -> String {
         let output = Command::new("etcdctl")
             .env("ETCDCTL_API", "3")
-            .args(["--endpoints", &format!("127.0.0.1:{}", self.client)])
+            .args(["--endpoints", &self.address()])
             .args(args)
+            .stdin(input)
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
