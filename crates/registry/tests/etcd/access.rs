@@ -7,21 +7,10 @@ use callsign_core::{
     registry::{ListOptions, RegisterOptions, WatchOptions},
 };
 use callsign_registry::etcd::{EtcdConfig, EtcdRegistry};
+use callsign_testbed::{Data, EtcdServer};
 use tokio::{net::TcpListener, time::Instant};
 
-use super::{PATIENCE, server::Server};
-
-async fn with_users() -> Server {
-    let server = Server::start().await;
-    server.etcdctl(&["user", "add", "root:secret"]);
-    server.etcdctl(&["user", "add", "shop:secret"]);
-    server.etcdctl(&["role", "add", "shop"]);
-    server.etcdctl(&["role", "grant-permission", "shop", "readwrite", "--prefix=true", "/micro/registry/"]);
-    server.etcdctl(&["user", "grant-role", "shop", "shop"]);
-    server.etcdctl(&["user", "add", "guest:secret"]);
-    server.etcdctl(&["auth", "enable"]);
-    server
-}
+use super::{PATIENCE, config};
 
 async fn list_error(config: EtcdConfig) -> callsign_core::Error {
     EtcdRegistry::open(config).list(&ListOptions::default()).await.unwrap_err()
@@ -29,9 +18,10 @@ async fn list_error(config: EtcdConfig) -> callsign_core::Error {
 
 #[tokio::test]
 async fn users_get_in_with_their_password_and_nobody_else_does() {
-    let server = with_users().await;
-    let config = |user: &str, password: &str| server.config().with_credentials(user, password).unwrap();
-    let registry = EtcdRegistry::open(config("shop", "secret"));
+    let server = EtcdServer::builder().user("shop", "secret").start().await;
+    server.add_guest("guest", "secret").await;
+    let login = |user: &str, password: &str| config(&server).with_credentials(user, password).unwrap();
+    let registry = EtcdRegistry::open(login("shop", "secret"));
     let node = callsign_core::Node::builder("greeter", "1", "127.0.0.1:4000").build().unwrap();
     let lease = registry.register(&node.into(), &Default::default()).await.unwrap();
     assert_eq!(registry.list(&ListOptions::default()).await.unwrap().nodes.len(), 1);
@@ -40,15 +30,16 @@ async fn users_get_in_with_their_password_and_nobody_else_does() {
     lease.release().await.unwrap();
 
     for (config, said, hinted) in [
-        (config("shop", "wrong"), "authentication failed", "ETCD_PASSWORD"),
-        (server.config(), "user name is empty", "ETCD_USERNAME"),
-        (config("guest", "secret"), "permission denied", "grant-permission"),
+        (login("shop", "wrong"), "authentication failed", "ETCD_PASSWORD"),
+        (config(&server), "user name is empty", "ETCD_USERNAME"),
+        (login("guest", "secret"), "permission denied", "grant-permission"),
     ] {
         let error = list_error(config).await;
         assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
         assert!(error.to_string().contains(said) && error.hint().unwrap().contains(hinted), "{error:?}");
     }
-    let mut denied = EtcdRegistry::open(config("guest", "secret")).watch(&WatchOptions::default()).await.unwrap();
+    let mut denied =
+        EtcdRegistry::open(login("guest", "secret")).watch(&WatchOptions::default()).await.unwrap();
     match tokio::time::timeout(PATIENCE, denied.next()).await.unwrap() {
         Some(WatchEvent::Error(error)) => assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}"),
         other => panic!("{other:?} instead of an error"),
@@ -57,18 +48,18 @@ async fn users_get_in_with_their_password_and_nobody_else_does() {
 
 #[tokio::test]
 async fn a_password_where_nobody_asks_for_one_does_no_harm() {
-    let server = Server::start().await;
-    let config = server.config().with_credentials("shop", "secret").unwrap();
+    let server = EtcdServer::start().await;
+    let config = config(&server).with_credentials("shop", "secret").unwrap();
     EtcdRegistry::open(config).list(&ListOptions::default()).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_token_that_is_no_longer_good_is_renewed_unnoticed() {
-    let server = with_users().await;
-    let registry = EtcdRegistry::open(server.config().with_credentials("shop", "secret").unwrap());
+    let mut server = EtcdServer::builder().user("shop", "secret").start().await;
+    let registry = EtcdRegistry::open(config(&server).with_credentials("shop", "secret").unwrap());
     registry.list(&ListOptions::default()).await.unwrap();
     // A change of users makes every token old.
-    server.etcdctl_as("root:secret", &["user", "add", "other:secret"]);
+    server.add_guest("other", "secret").await;
     registry.list(&ListOptions::default()).await.unwrap();
     let node = callsign_core::Node::builder("greeter", "1", "127.0.0.1:4000").build().unwrap();
     let options = RegisterOptions::default().with_interval(Duration::from_millis(500));
@@ -78,8 +69,8 @@ async fn a_token_that_is_no_longer_good_is_renewed_unnoticed() {
         tokio::select! {
             error = lease.hold() => panic!("lost: {error:?}"),
             () = async {
-                server.kill();
-                server.run_as(Some(("shop", "secret"))).await;
+                server.kill().await;
+                server.restart(Data::Kept).await;
                 std::future::pending::<()>().await;
             } => {}
         }
@@ -105,16 +96,19 @@ async fn who_cannot_be_reached_is_named_within_the_connect_timeout() {
     let began = Instant::now();
     let error = list_error(EtcdConfig::new(&address.to_string()).unwrap().with_connect_timeout(limit)).await;
     assert!(began.elapsed() < Duration::from_secs(4), "it took {:?}", began.elapsed());
-    assert!(error.chain().contains(&address.to_string()) && error.chain().contains("said nothing"), "{error:?}");
+    assert!(
+        error.chain().contains(&address.to_string()) && error.chain().contains("said nothing"),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_member_that_is_away_is_passed_over() {
-    let server = Server::start().await;
+    let server = EtcdServer::start().await;
     let away = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     // One that takes connections and says nothing is passed over, too.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addresses = format!("{away},{},{}", silent.local_addr().unwrap(), server.address());
+    let addresses = format!("{away},{},{}", silent.local_addr().unwrap(), server.endpoint());
     for seed in 0..6 {
         let config = EtcdConfig::new(&addresses).unwrap();
         let registry = EtcdRegistry::with_rng(config, fastrand::Rng::with_seed(seed));

@@ -8,15 +8,17 @@ use callsign_core::{
     conformance::Harness,
     registry::{Lease, Registry},
 };
+use callsign_testbed::{Data, EtcdServer};
+use tokio::sync::Mutex;
 
-use super::server::Server;
+use super::open;
 
-struct Etcd(Server);
+struct Etcd(Mutex<EtcdServer>);
 
 #[async_trait]
 impl Harness for Etcd {
     async fn open(&self) -> Arc<dyn Registry> {
-        Arc::new(self.0.open())
+        Arc::new(open(&*self.0.lock().await))
     }
 
     async fn crash(&self, lease: Box<dyn Lease>) {
@@ -24,28 +26,30 @@ impl Harness for Etcd {
     }
 
     async fn poison(&self, service: &ServiceName) -> bool {
-        self.0.etcdctl(&["put", &format!("/micro/registry/{service}/poison"), "{\"name\":"]);
+        let key = format!("/micro/registry/{service}/poison");
+        self.0.lock().await.put(&key, "{\"name\":", 0).await;
         true
     }
 
     async fn set_away(&self, away: bool) -> bool {
+        let mut server = self.0.lock().await;
         if away {
-            self.0.kill();
+            server.kill().await
         } else {
-            self.0.run().await;
+            server.restart(Data::Kept).await
         }
         true
     }
 
     async fn wipe(&self) -> bool {
-        self.0.kill();
-        self.0.forget_data();
-        self.0.run().await;
+        let mut server = self.0.lock().await;
+        server.kill().await;
+        server.restart(Data::Lost).await;
         true
     }
 }
 
 callsign_core::conformance_tests! {
     #[tokio::test]
-    Etcd(Server::start().await)
+    Etcd(Mutex::new(EtcdServer::start().await))
 }

@@ -5,15 +5,25 @@
 mod access;
 mod conformance;
 mod entries;
-mod server;
 
 use std::time::Duration;
+
+use callsign_registry::etcd::{EtcdConfig, EtcdRegistry};
+use callsign_testbed::EtcdServer;
 
 /// Long enough for anything here on a busy machine; never waited for in full unless the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[path = "../../proto/generate.rs"]
 mod generate;
+
+fn config(server: &EtcdServer) -> EtcdConfig {
+    EtcdConfig::new(&server.endpoint()).unwrap()
+}
+
+fn open(server: &EtcdServer) -> EtcdRegistry {
+    EtcdRegistry::open(config(server))
+}
 
 #[test]
 fn the_messages_are_those_of_the_proto_file() {
