@@ -19,6 +19,11 @@ const OLDEST: &str =
 const DOMAINS: &str = r#"{"name":"greeter","version":"latest","metadata":{"domain":"micro"},"endpoints":null,"nodes":[{"id":"greeter-4","address":"192.0.2.10:8080","metadata":{"domain":"micro"}}]}"#;
 const SHOP: &str = r#"{"name":"greeter","version":"latest","metadata":{"domain":"shop"},"endpoints":null,"nodes":[{"id":"greeter-5","address":"192.0.2.10:8080","metadata":{"domain":"shop"}}]}"#;
 
+/// For entries that nobody holds, and that are to stay all the same.
+fn for_long() -> RegisterOptions {
+    RegisterOptions::default().with_ttl(Duration::from_secs(600))
+}
+
 fn node(id: &str) -> Node {
     Node::builder("greeter", id, "192.0.2.10:8080").build().unwrap()
 }
@@ -63,9 +68,9 @@ async fn an_entry_is_written_under_go_micros_key_with_a_lease_of_its_own() {
     let registry = open(&server);
     let service =
         Node::builder("a/b", "a/b-1", "10.0.0.1:8080").version("1.0.0").metadata("protocol", "mucp");
-    let lease = registry.register(&Arc::new(service.build().unwrap()), &Default::default()).await.unwrap();
+    let lease = registry.register(&Arc::new(service.build().unwrap()), &for_long()).await.unwrap();
     let shop = node("greeter-5").to_builder().domain("shop").build().unwrap();
-    let other = registry.register(&Arc::new(shop), &Default::default()).await.unwrap();
+    let other = registry.register(&Arc::new(shop), &for_long()).await.unwrap();
     let written = server.list("/micro/registry/").await;
     let texts = written.iter().map(|entry| (entry.key.as_str(), std::str::from_utf8(&entry.value).unwrap()));
     assert_eq!(
@@ -95,7 +100,7 @@ async fn a_value_of_garbage_and_one_of_two_megabytes_hide_nobody() {
     let mut leases = Vec::new();
     for n in 0..20 {
         let node = Arc::new(node(&format!("greeter-{n:02}")));
-        leases.push(registry.register(&node, &Default::default()).await.unwrap());
+        leases.push(registry.register(&node, &for_long()).await.unwrap());
     }
     let watch = registry.watch(&WatchOptions::default()).await.unwrap();
     let mut seen = Replica::new(watch, "large", PATIENCE);
@@ -120,8 +125,7 @@ async fn a_value_of_garbage_and_one_of_two_megabytes_hide_nobody() {
 async fn a_list_of_many_pages_is_of_one_moment() {
     let server = EtcdServer::start().await;
     let registry = open(&server);
-    // Nobody holds them; they are to stay all the same.
-    let options = RegisterOptions::default().with_ttl(Duration::from_secs(600));
+    let options = for_long();
     let mut leases = Vec::new();
     for batch in 0..25 {
         let registering = (0..100).map(|n| {
@@ -178,13 +182,13 @@ async fn how_an_entry_went_away_is_told() {
     let short = RegisterOptions::default().with_ttl(Duration::from_secs(2));
     let node = Arc::new(node("greeter-1"));
 
-    ours.register(&node, &Default::default()).await.unwrap().release().await.unwrap();
+    ours.register(&node, &for_long()).await.unwrap().release().await.unwrap();
     assert_eq!(removal("a release").await, Removal::Deregistered);
-    drop(ours.register(&node, &Default::default()).await.unwrap());
+    drop(ours.register(&node, &for_long()).await.unwrap());
     assert_eq!(removal("a drop").await, Removal::Deregistered);
     std::mem::forget(ours.register(&node, &short).await.unwrap());
     assert_eq!(removal("an expiry").await, Removal::Expired);
-    std::mem::forget(ours.register(&node, &Default::default()).await.unwrap());
+    std::mem::forget(ours.register(&node, &for_long()).await.unwrap());
     server.delete("/micro/registry/greeter/greeter-1").await;
     assert_eq!(removal("a deletion by hand").await, Removal::Deregistered);
     // A go-micro service without a time to live.
@@ -201,14 +205,14 @@ async fn a_node_that_was_restarted_takes_its_entry_over_at_once() {
     let server = EtcdServer::start().await;
     let (before, after, elsewhere) = (open(&server), open(&server), open(&server));
     let node = Arc::new(node("greeter-1"));
-    std::mem::forget(before.register(&node, &Default::default()).await.unwrap());
+    std::mem::forget(before.register(&node, &for_long()).await.unwrap());
     let moved = Arc::new(Node::builder("greeter", "greeter-1", "192.0.2.11:8080").build().unwrap());
-    let refused = elsewhere.register(&moved, &Default::default()).await.unwrap_err();
+    let refused = elsewhere.register(&moved, &for_long()).await.unwrap_err();
     assert_eq!(refused.kind(), callsign_core::ErrorKind::Conflict);
     assert!(refused.to_string().contains("192.0.2.10:8080"), "{refused}");
 
     let newer = Arc::new(node.to_builder().version("2").build().unwrap());
-    let lease = after.register(&newer, &Default::default()).await.unwrap();
+    let lease = after.register(&newer, &for_long()).await.unwrap();
     let listed = elsewhere.list(&ListOptions::default()).await.unwrap();
     assert_eq!(listed.nodes, [newer]);
     lease.release().await.unwrap();
