@@ -12,6 +12,7 @@
 //! | [`memory`] | the registry that is always there |
 //! | [`directory`] | a client's live, cached view of one registry |
 //! | [`select`] | filters, strategies, and the outcome of calls fed back into them |
+//! | [`health`] | which nodes are left alone for a while, because calls to them fail |
 //! | [`retry`] | the only backoff and the only retry budget of the workspace |
 //! | `conformance` | the suite that every backend passes; behind the feature of that name |
 //! | [`tasks`] | owned background tasks |
@@ -20,6 +21,7 @@
 pub mod conformance;
 pub mod directory;
 pub mod error;
+pub mod health;
 pub mod memory;
 pub mod model;
 pub mod registration;

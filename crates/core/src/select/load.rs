@@ -21,6 +21,11 @@ use tokio::time::Instant;
 
 use super::cost::{self, Estimate, Model, Sample};
 
+mod verdict;
+
+pub(in crate::select) use self::verdict::{ALL, FACTS};
+use self::verdict::{Ramp, Tally};
+
 const READY: u32 = 1;
 /// A call has been answered well: the next answers are taken at their word.
 const PROVEN: u32 = 2;
@@ -80,7 +85,9 @@ struct Hot {
     /// Where the node stands in the order of its slate: random, and the same for as long as the load lives.
     rank: AtomicU64,
     model: Model,
-    _padding: [u64; 3],
+    tally: Tally,
+    ramp: Ramp,
+    _padding: [u64; 13],
 }
 
 // === impl Load ===
@@ -104,7 +111,9 @@ impl Load {
             latency: AtomicU64::new(0),
             rank: AtomicU64::new(0),
             model,
-            _padding: [0; 3],
+            tally: Tally::default(),
+            ramp: Ramp::default(),
+            _padding: [0; 13],
         };
         Self(Arc::new(hot))
     }
@@ -221,6 +230,11 @@ impl Load {
         self.0.rank.load(Relaxed)
     }
 
+    /// Whether both are handles of one load.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// A place in the in-flight count, for a call that goes to this node without a pick.
     #[inline]
     pub fn ticket(&self) -> Ticket {
@@ -287,6 +301,16 @@ impl Ticket {
             hot.failures.fetch_add(1, Relaxed);
         }
         hot.learn(outcome, sample, cost::seconds(now));
+        if hot.count(outcome, elapsed) {
+            hot.raise_alarm();
+        }
+    }
+
+    /// Whether the node's health is worth a look at once, without waiting for the next second:
+    /// [`Health::review`](crate::health::Health::review).
+    #[must_use]
+    pub fn wants_review(&self) -> bool {
+        self.0.is_alarmed()
     }
 }
 

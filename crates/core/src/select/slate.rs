@@ -58,6 +58,8 @@ pub struct Slate<T> {
     all: View,
     views: Views,
     density: Density,
+    /// New nodes get less than their share, since they are not the most.
+    ramps: bool,
 }
 
 // === impl Slate ===
@@ -91,7 +93,9 @@ impl<T> Slate<T> {
             count_calls(&members),
             previous.map(|previous| (&previous.density, count_calls(&previous.members))),
         );
-        Self { members, strategy: strategy.clone(), filters: filters.clone(), all, views, density }
+        let ramping = members.iter().filter(|member| member.load.is_ramping()).count();
+        let ramps = ramping > 0 && ramping * 2 <= members.len() && !strategy.uses_key();
+        Self { members, strategy: strategy.clone(), filters: filters.clone(), all, views, density, ramps }
     }
 
     /// Chooses a member and takes a place on it.
@@ -108,9 +112,9 @@ impl<T> Slate<T> {
         match request.filters {
             Some(filters) if !filters.is_empty() => {
                 let view = self.view(filters, rng);
-                view.pick(request, choices, rng).map(|candidate| self.picked(candidate))
+                view.pick(request, choices, self.ramps, rng).map(|candidate| self.picked(candidate))
             }
-            _ => self.all.pick(request, choices, rng).map(|candidate| self.picked(candidate)),
+            _ => self.all.pick(request, choices, self.ramps, rng).map(|candidate| self.picked(candidate)),
         }
     }
 
@@ -132,11 +136,20 @@ impl<T> Slate<T> {
         &self.filters
     }
 
-    /// Takes note of how many calls were made by `now`. To be called about once a second; it goes over all members.
+    /// Takes note of the time and of how many calls were made by then. To be called about once a second; it goes over all members.
     ///
+    /// New nodes get a little more than before.
     /// From that the adaptive strategy learns how many nodes to compare ([`Choices::ByDensity`]). Without it, it compares eight.
     pub fn tick(&self, now: Instant) {
         self.density.tick(count_calls(&self.members), self.members.len(), now);
+        self.members.iter().for_each(|member| member.load.climb(now));
+    }
+
+    /// Whether so few nodes can be used that verdicts on their [health](crate::health) are ignored. It begins below one half, and
+    /// ends at 55 %.
+    #[must_use]
+    pub fn is_in_panic(&self) -> bool {
+        self.all.is_in_panic()
     }
 
     /// How many nodes the strategy compares for one pick.

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use super::{
-    Filters, Load, Member, NoPick, PickRequest, Rejection, Strategy, policy::Policy, sample, weights,
+    Filters, Load, Member, NoPick, PickRequest, Rejection, Strategy, load, policy::Policy, sample, weights,
 };
 use crate::model::Node;
 
 /// Draws after the first one, before all candidates are looked through.
 const REDRAWS: usize = 3;
+
+/// Panic begins when less than this share of the candidates can be used, and ends when the other share can.
+const PANIC_BELOW: f64 = 0.5;
+const CALM_FROM: f64 = 0.55;
 
 /// The members that pass one set of filters, with the strategy's tables over them.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub(super) struct View {
     /// How many the strategy draws from.
     drawn_from: usize,
     policy: Policy,
+    /// Hardly any candidate can be used: no verdict counts.
+    panic: bool,
     /// Why there is no candidate, when there is none.
     none: NoPick,
 }
@@ -28,6 +34,8 @@ pub(super) struct Candidate {
     pub(super) load: Load,
     pub(super) node: Arc<Node>,
     pub(super) weight: f64,
+    /// Which of the load's flags count.
+    mask: u32,
     /// Its index among the members.
     pub(super) member: u32,
 }
@@ -49,6 +57,8 @@ impl View {
             _ => NoPick::Empty,
         };
         let published: Vec<_> = passing.iter().map(|(_, member)| member.node.weight()).collect();
+        let panic = is_panic(&passing, previous.is_some_and(|view| view.panic));
+        let mask = if panic { load::FACTS } else { load::ALL };
         let mut candidates: Vec<_> = passing
             .iter()
             .zip(weights::effective(&published))
@@ -57,10 +67,11 @@ impl View {
                     load: member.load.clone(),
                     node: member.node.clone(),
                     weight: weight?,
+                    mask,
                     member: index as u32,
                 };
                 // Read once: it may change while we sort.
-                Some((!member.load.is_ready(), member.load.rank(rng), candidate))
+                Some((!member.load.may_be_drawn(mask), member.load.rank(rng), candidate))
             })
             .collect();
         candidates.sort_by_key(|(unready, rank, _)| (*unready, *rank));
@@ -70,15 +81,16 @@ impl View {
         let drawn_from = if ready == 0 || strategy.uses_key() { candidates.len() } else { ready };
         let previous = previous.map(|view| (&view.policy, &view.candidates[..view.drawn_from]));
         let policy = Policy::new(strategy, &candidates[..drawn_from], previous, rng);
-        Self { candidates, drawn_from, policy, none }
+        Self { candidates, drawn_from, policy, panic, none }
     }
 
-    /// The candidate to take.
+    /// The candidate to take. With `ramps`, new nodes are spared part of what they would get.
     #[inline]
     pub(super) fn pick(
         &self,
         request: &PickRequest<'_>,
         choices: usize,
+        ramps: bool,
         rng: &mut fastrand::Rng,
     ) -> Result<&Candidate, NoPick> {
         let drawn_from = &self.candidates[..self.drawn_from];
@@ -91,6 +103,7 @@ impl View {
                     let drawn = self.policy.draw(drawn_from, request, choices, rng);
                     if let Some(candidate) = drawn.and_then(|index| drawn_from.get(index))
                         && candidate.may_take(request)
+                        && !(ramps && candidate.load.is_spared(rng))
                     {
                         return Ok(candidate);
                     }
@@ -107,10 +120,18 @@ impl View {
         let start = sample::below(count, rng.u64(..));
         let (after, before) = (&self.candidates[start..], &self.candidates[..start]);
         let ready = || after.iter().chain(before).filter(|candidate| candidate.load.is_ready());
-        ready()
+        let usable = || ready().filter(|candidate| candidate.load.is_usable(candidate.mask));
+        usable()
             .find(|candidate| !candidate.excluded_by(request))
+            .or_else(|| usable().next())
+            // One that was ejected is better than none.
+            .or_else(|| ready().find(|candidate| !candidate.excluded_by(request)))
             .or_else(|| ready().next())
             .ok_or(NoPick::NotReady { candidates: count })
+    }
+
+    pub(super) fn is_in_panic(&self) -> bool {
+        self.panic
     }
 }
 
@@ -120,7 +141,7 @@ impl Candidate {
     /// Whether the request may have it, if there is a choice.
     #[inline]
     pub(super) fn may_take(&self, request: &PickRequest<'_>) -> bool {
-        self.load.is_ready() && !self.excluded_by(request)
+        self.load.is_usable(self.mask) && !self.excluded_by(request)
     }
 
     #[inline]
@@ -128,6 +149,18 @@ impl Candidate {
         // Nothing is excluded on a first attempt; that is the case to be fast in.
         !request.exclude.is_empty() && request.exclude.contains(self.node.id())
     }
+}
+
+/// Whether verdicts are to be ignored, since with them hardly anybody could be used. Nodes of weight zero do not count.
+fn is_panic<T>(passing: &[(usize, &Member<T>)], before: bool) -> bool {
+    let counted = || passing.iter().filter(|(_, member)| member.node.weight() != Some(0));
+    let ejected = counted().filter(|(_, member)| member.load.is_ejected()).count();
+    if ejected == 0 {
+        return false;
+    }
+    let usable = counted().filter(|(_, member)| member.load.may_be_drawn(load::ALL)).count();
+    let bound = if before { CALM_FROM } else { PANIC_BELOW };
+    (usable as f64) < counted().count() as f64 * bound
 }
 
 fn filtered<T>(filters: &Filters, members: &[Member<T>]) -> NoPick {
