@@ -112,13 +112,13 @@ impl Berth {
             Disposition::Unknown => Outcome::Failure,
         };
         let now = Instant::now();
-        self.ticket.mark(outcome, now - self.since, now);
+        self.link.mark(&self.ticket, outcome, now - self.since, now);
     }
 
     /// The call's time ran out here.
     pub(crate) fn expired(&self) {
         let now = Instant::now();
-        self.ticket.mark(Outcome::DeadlineExceeded, now - self.since, now);
+        self.link.mark(&self.ticket, Outcome::DeadlineExceeded, now - self.since, now);
         if let Some(connection) = &self.connection {
             connection.probe();
         }

@@ -1,10 +1,11 @@
 //! What a channel is told when it is made.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use callsign_core::{
-    Domain, Error, Node, Registry, Result, ServiceName,
+    Domain, Error, Node, NodeKey, Registry, Result, ServiceName,
     directory::{Directory, DirectoryConfig},
+    health::HealthConfig,
     retry::RetryBudget,
     select::{Filter, Filters, Strategy},
 };
@@ -13,6 +14,9 @@ use super::{Channel, HashBy, Target, channel::Settings, roster::Parts, source::S
 
 /// The time until the head of a response where neither caller nor channel has set one.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// How long a new node gets less than its share: long enough for a cold one to warm up, short enough for a fleet that grows because
+/// it must.
+const SLOW_START: Duration = Duration::from_secs(5);
 /// A channel that nobody calls for this long lets go of its connections, as gRPC's do.
 const IDLE_AFTER: Duration = Duration::from_secs(30 * 60);
 
@@ -31,6 +35,8 @@ pub struct ChannelBuilder {
     connection: callsign_net::Config,
     idle_after: Duration,
     hash_by: Option<HashBy>,
+    health: HealthConfig,
+    slow_start: Duration,
     budget: RetryBudget,
     seed: Option<u64>,
 }
@@ -58,6 +64,8 @@ impl ChannelBuilder {
             connection: callsign_net::Config::default(),
             idle_after: IDLE_AFTER,
             hash_by: None,
+            health: HealthConfig::default(),
+            slow_start: SLOW_START,
             budget: RetryBudget::default(),
             seed: None,
         }
@@ -161,6 +169,19 @@ impl ChannelBuilder {
         self
     }
 
+    /// When a node is left alone for a while because calls to it fail. [`HealthConfig::off`] for never.
+    pub fn health(mut self, config: HealthConfig) -> Self {
+        self.health = config;
+        self
+    }
+
+    /// How long a node that has just started, by its own word or because it was not there before, gets less than its share of
+    /// calls, from a tenth to all of it. 5 s when not called; zero for not at all. Strategies that go by a key do not wait.
+    pub fn slow_start(mut self, window: Duration) -> Self {
+        self.slow_start = window;
+        self
+    }
+
     /// What repeated requests may add to the load.
     pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
         self.budget = budget;
@@ -195,6 +216,8 @@ impl ChannelBuilder {
             connection,
             idle_after,
             hash_by,
+            health,
+            slow_start,
             budget,
             seed,
         } = self;
@@ -221,6 +244,9 @@ impl ChannelBuilder {
             return Err(Error::invalid("make a channel", message)
                 .with_hint("choose ring-hash, maglev or rendezvous, or leave out the hash"));
         }
+        if let From::Nodes(nodes) = &from {
+            refuse_twins(nodes)?;
+        }
         let parts = Parts {
             service: service.clone(),
             origin,
@@ -228,6 +254,8 @@ impl ChannelBuilder {
             filters,
             connection,
             idle_after,
+            health,
+            slow_start,
             seed: seed.unwrap_or_else(|| fastrand::u64(..)),
         };
         let settings = Settings { timeout, default_timeout, wait_for_ready, hash_by, budget };
@@ -240,6 +268,22 @@ impl ChannelBuilder {
             From::Nodes(nodes) => Source::Fixed(nodes),
         }))
     }
+}
+
+/// Each of two nodes of one id would be taken for the other.
+fn refuse_twins(nodes: &[Arc<Node>]) -> Result<()> {
+    let mut seen: HashMap<NodeKey, &Node> = HashMap::new();
+    for node in nodes {
+        if let Some(other) = seen.insert(node.key(), node) {
+            let (id, one, two) = (node.id(), other.address(), node.address());
+            return Err(Error::invalid(
+                "make a channel",
+                format!("two nodes have the id {id}: at {one} and at {two}"),
+            )
+            .with_hint("an id is one running instance: give each its own"));
+        }
+    }
+    Ok(())
 }
 
 fn is_custom(strategy: &Strategy) -> bool {

@@ -10,7 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use callsign_core::{Error, ErrorKind, Result, ServiceName, Tasks, retry::RetryBudget, select::Filters};
+use callsign_core::{
+    Error, ErrorKind, NodeId, Result, ServiceName, Tasks,
+    retry::RetryBudget,
+    select::{Filters, Member, Outcome},
+};
 use http::{Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
@@ -18,6 +22,7 @@ use tower_service::Service;
 
 use super::{
     ChannelBuilder, HashBy, NodeStatus, ResponseBody, Target, call, explain,
+    link::Link,
     roster::{Parts, Roster},
     source::Source,
 };
@@ -149,7 +154,36 @@ impl Channel {
     pub fn nodes(&self) -> Vec<NodeStatus> {
         let now = Instant::now();
         let state = self.0.roster.state();
-        state.slate.members().iter().map(|member| member.handle.status(member.node.clone(), now)).collect()
+        let health = self.0.roster.health();
+        let status = |member: &Member<Arc<Link>>| {
+            member.handle.status(member.node.clone(), health.verdict(&member.node.key()), now)
+        };
+        state.slate.members().iter().map(status).collect()
+    }
+
+    /// Tells how a call to a node went that was not made through this channel, as go-micro's selectors have it: it counts for
+    /// the node's health and for the strategy like one that was. Whether there is a node of that id.
+    #[expect(clippy::must_use_candidate, reason = "most callers know that there is")]
+    pub fn mark(&self, node: &NodeId, outcome: Outcome, elapsed: Duration) -> bool {
+        let state = self.0.roster.state();
+        let mut known = state.slate.members().iter().filter(|member| member.node.id() == node).peekable();
+        let found = known.peek().is_some();
+        known.for_each(|member| member.handle.mark(&member.load.ticket(), outcome, elapsed, Instant::now()));
+        found
+    }
+
+    /// Forgets all verdicts on the health of nodes, and what led to them; a blacklist too.
+    pub fn reset(&self) {
+        self.0.roster.reset();
+    }
+
+    /// Leaves a node alone for this long. Afterwards it gets one call at a time until one has been answered. Whether there is a
+    /// node of that id.
+    ///
+    /// Should less than half of the nodes be left, calls go to it all the same: to shut a node out for good, filter it out.
+    #[expect(clippy::must_use_candidate, reason = "most callers know that there is")]
+    pub fn blacklist(&self, node: &NodeId, period: Duration) -> bool {
+        self.0.roster.blacklist(node, period)
     }
 
     /// Closes the connections at once; calls in flight fail. Dropping all clones lets them finish instead.

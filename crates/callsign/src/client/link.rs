@@ -23,9 +23,10 @@ use std::{
 use arc_swap::ArcSwap;
 use callsign_core::{
     Node, NodeId, WeakTasks,
+    health::Verdict,
     model::Address,
     retry::{Backoff, Jitter},
-    select::Load,
+    select::{Load, Outcome, Ticket},
 };
 use callsign_net::{Bundle, Config, Connection, Host, Slot, Status, connect};
 use http::uri::Authority;
@@ -34,6 +35,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
+
+use super::{NodeState, NodeStatus};
 
 /// Most connections to one node, opened when the stream limit of the others is reached (as in gRFC A105).
 const CONNECTIONS_MAX: usize = 10;
@@ -67,6 +70,8 @@ pub(crate) struct News {
     pub(crate) readiness: Notify,
     /// Something else about a node is to be said differently.
     pub(crate) wording: Notify,
+    /// A call has ended in a way that is worth a look at its node's health.
+    pub(crate) health: Notify,
     /// Nobody calls: links let go of their connections, and make none, for as long as this holds.
     pub(crate) resting: watch::Sender<bool>,
 }
@@ -85,47 +90,6 @@ enum State {
     Connecting,
     Ready,
     Backoff(Instant),
-    Gone,
-}
-
-/// A node as a channel sees it.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct NodeStatus {
-    /// The node as registered.
-    pub node: Arc<Node>,
-    /// Its connectivity.
-    pub state: NodeState,
-    /// Calls in flight from this channel.
-    pub inflight: u32,
-    /// Calls that this channel has sent to it.
-    pub calls: u64,
-    /// Calls that it failed.
-    pub failures: u32,
-    /// Recent mean latency of its answers.
-    pub latency: Option<Duration>,
-    /// Open connections.
-    pub connections: usize,
-}
-
-/// Whether a node can be called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NodeState {
-    /// Not connected, since nobody calls.
-    Idle,
-    /// Being connected.
-    Connecting,
-    /// Can be called.
-    Ready,
-    /// The last attempt to connect failed; the next one comes after this time.
-    Backoff {
-        /// What failed.
-        error: String,
-        /// How long until the next attempt.
-        retry_in: Duration,
-    },
-    /// It has left.
     Gone,
 }
 
@@ -235,7 +199,15 @@ impl Link {
         self.gone.is_cancelled()
     }
 
-    pub(crate) fn status(&self, node: Arc<Node>, now: Instant) -> NodeStatus {
+    /// A call ended so, as far as its node is concerned.
+    pub(crate) fn mark(&self, ticket: &Ticket, outcome: Outcome, elapsed: Duration, now: Instant) {
+        ticket.mark(outcome, elapsed, now);
+        if ticket.wants_review() {
+            self.news.health.notify_one();
+        }
+    }
+
+    pub(crate) fn status(&self, node: Arc<Node>, verdict: Verdict, now: Instant) -> NodeStatus {
         let Phase { state, error } = self.phase();
         let state = match state {
             State::Idle => NodeState::Idle,
@@ -250,6 +222,7 @@ impl Link {
         NodeStatus {
             node,
             state,
+            verdict,
             inflight: self.load.inflight(),
             calls: self.load.calls(),
             failures: self.load.failures(),
@@ -452,7 +425,12 @@ impl fmt::Display for Link {
 
 impl News {
     pub(crate) fn new() -> Self {
-        Self { readiness: Notify::new(), wording: Notify::new(), resting: watch::Sender::new(false) }
+        Self {
+            readiness: Notify::new(),
+            wording: Notify::new(),
+            health: Notify::new(),
+            resting: watch::Sender::new(false),
+        }
     }
 }
 

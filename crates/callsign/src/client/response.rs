@@ -80,7 +80,7 @@ impl ResponseBody {
             None if self.grpc => Outcome::Failure,
             None => Outcome::Success,
         };
-        call.ticket.mark(outcome, call.latency, call.at);
+        call.mark(outcome);
     }
 
     /// The stream broke, or its time is over: the caller gets a status where it expects one, else an error.
@@ -88,7 +88,7 @@ impl ResponseBody {
         self.stream = None;
         if let Some(call) = self.call.take() {
             let now = Instant::now();
-            call.ticket.mark(outcome, call.latency + (now - call.at), now);
+            call.link.mark(&call.ticket, outcome, call.latency + (now - call.at), now);
             if outcome == Outcome::DeadlineExceeded
                 && let Some(connection) = &call.connection
             {
@@ -160,7 +160,7 @@ impl Body for ResponseBody {
 impl Drop for ResponseBody {
     fn drop(&mut self) {
         if let Some(call) = self.call.take() {
-            call.ticket.mark(Outcome::Cancelled, call.latency, call.at);
+            call.mark(Outcome::Cancelled);
         }
     }
 }
@@ -174,6 +174,10 @@ impl fmt::Debug for ResponseBody {
 // === impl Call ===
 
 impl Call {
+    fn mark(&self, outcome: Outcome) {
+        self.link.mark(&self.ticket, outcome, self.latency, self.at);
+    }
+
     fn is_overdue(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }

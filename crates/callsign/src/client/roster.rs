@@ -6,15 +6,16 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
 use callsign_core::{
     Node, NodeId, NodeKey, ServiceName, WeakTasks,
+    health::{Health, HealthConfig, HealthEvent, Verdict},
     model::{Address, keys},
     select::{Filters, Load, Member, Slate, Strategy},
 };
@@ -54,6 +55,8 @@ pub(crate) struct Roster {
     keyed: AtomicBool,
     seeds: AtomicU64,
     pinned: Mutex<Vec<Arc<Link>>>,
+    health: Mutex<Health>,
+    slow_start: Duration,
     tasks: WeakTasks,
 }
 
@@ -74,6 +77,8 @@ pub(crate) struct Parts {
     pub(crate) filters: Filters,
     pub(crate) connection: callsign_net::Config,
     pub(crate) idle_after: Duration,
+    pub(crate) health: HealthConfig,
+    pub(crate) slow_start: Duration,
     pub(crate) seed: u64,
 }
 
@@ -84,7 +89,8 @@ type Seat = (Arc<Node>, Arc<Link>);
 
 impl Roster {
     pub(crate) fn new(parts: Parts, tasks: WeakTasks) -> Self {
-        let Parts { service, origin, strategy, filters, connection, idle_after, seed } = parts;
+        let Parts { service, origin, strategy, filters, connection, idle_after, health, slow_start, seed } =
+            parts;
         let mut rng = fastrand::Rng::with_seed(seed);
         let slate = Slate::new(&strategy, &filters, Vec::new(), None, &mut rng);
         let state = State { slate, known: Known::Pending, unfit: Vec::new() };
@@ -102,6 +108,8 @@ impl Roster {
             keyed: AtomicBool::new(true),
             seeds: AtomicU64::new(rng.u64(..)),
             pinned: Mutex::default(),
+            health: Mutex::new(Health::new(health, rng.u64(..))),
+            slow_start,
             tasks,
         }
     }
@@ -179,12 +187,20 @@ impl Roster {
                     self.publish(&source, &seats, &unfit, &mut rng);
                 }
                 () = self.news.readiness.notified() => self.publish(&source, &seats, &unfit, &mut rng),
+                () = self.news.health.notified() => {
+                    if self.review(Instant::now()) {
+                        self.publish(&source, &seats, &unfit, &mut rng);
+                    }
+                }
                 () = self.news.wording.notified() => {
                     self.refute(&source, &seats);
                     self.published.send_replace(());
                 }
                 now = second.tick() => {
                     self.state().slate.tick(now);
+                    if self.review(now) {
+                        self.publish(&source, &seats, &unfit, &mut rng);
+                    }
                     if self.is_idle(&mut usage, &seats, now) && !self.asleep.load(Ordering::Relaxed) {
                         tracing::debug!(service = %self.service, "no calls: connections are let go");
                         // In this order: whoever sees the flag and takes it back has the last word.
@@ -202,11 +218,12 @@ impl Roster {
         let Known::Nodes(nodes) = source.known() else {
             // Not to be known, or not to be known any more, is no word that a node has left.
             if matches!(source.known(), Known::Absent) {
-                seats.drain(..).for_each(|(_, link)| link.leave());
+                seats.drain(..).for_each(|seat| self.dismiss(&seat));
             }
             return;
         };
         unfit.clear();
+        let first = seats.is_empty();
         // By the whole key: in several domains there may be nodes of one id.
         let mut before: HashMap<NodeKey, Seat> = seats.drain(..).map(|seat| (seat.0.key(), seat)).collect();
         for node in nodes.iter() {
@@ -226,16 +243,76 @@ impl Roster {
                 }
                 Some((_, moved)) => {
                     moved.leave();
-                    self.link(node.id().clone(), address)
+                    self.seat(node, address, first)
                 }
-                None => self.link(node.id().clone(), address),
+                None => self.seat(node, address, first),
             };
             match link {
                 Some(link) => seats.push((node.clone(), link)),
                 None => unfit.push(format!("{}: HTTP cannot name {}", node.id(), node.address())),
             }
         }
-        before.into_values().for_each(|(_, link)| link.leave());
+        before.into_values().for_each(|seat| self.dismiss(&seat));
+    }
+
+    /// A link to a node that was not there before. Unless it is among the `first` that this channel sees, it gets its share of calls
+    /// little by little; and so does one that says that it has just started.
+    fn seat(&self, node: &Node, address: Address, first: bool) -> Option<Arc<Link>> {
+        let link = self.link(node.id().clone(), address)?;
+        self.health().enter(node.key(), link.load.clone());
+        let age = node.started().map(|started| since_epoch().saturating_sub(started));
+        let gone = age.unwrap_or(if first { self.slow_start } else { Duration::ZERO });
+        if gone < self.slow_start {
+            link.load.ramp_up(self.slow_start, gone, Instant::now());
+        }
+        Some(link)
+    }
+
+    fn dismiss(&self, (node, link): &Seat) {
+        link.leave();
+        self.health().leave(&node.key(), Instant::now());
+    }
+
+    /// Looks at the nodes' health. Whether a new snapshot is due.
+    fn review(&self, now: Instant) -> bool {
+        let events = self.health().review(now);
+        events.iter().for_each(|event| self.tell(event));
+        !events.is_empty()
+    }
+
+    fn tell(&self, event: &HealthEvent) {
+        let HealthEvent { node, verdict, .. } = event;
+        match verdict {
+            Verdict::Probing => tracing::debug!(service = %self.service, node = %node.id, "node is probed"),
+            verdict => tracing::info!(service = %self.service, node = %node.id, %verdict, "node's health"),
+        }
+    }
+
+    pub(crate) fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a node alone for as long as said. Whether there is one of that id.
+    pub(crate) fn blacklist(&self, id: &NodeId, period: Duration) -> bool {
+        let keys = self.keys_of(id);
+        let ban = |key| self.health().blacklist(key, period, Instant::now());
+        let events: Vec<_> = keys.iter().filter_map(ban).collect();
+        events.iter().for_each(|event| self.tell(event));
+        self.news.readiness.notify_one();
+        !events.is_empty()
+    }
+
+    /// Forgets all verdicts.
+    pub(crate) fn reset(&self) {
+        let events = self.health().reset();
+        events.iter().for_each(|event| self.tell(event));
+        self.news.readiness.notify_one();
+    }
+
+    fn keys_of(&self, id: &NodeId) -> Vec<NodeKey> {
+        let state = self.state();
+        let known = state.slate.members().iter().filter(|member| member.node.id() == id);
+        known.map(|member| member.node.key()).collect()
     }
 
     fn link(&self, id: NodeId, address: Address) -> Option<Arc<Link>> {
@@ -258,6 +335,14 @@ impl Roster {
             .collect();
         let previous = self.state();
         let slate = Slate::new(&self.strategy, &self.filters, members, Some(&previous.slate), rng);
+        match (previous.slate.is_in_panic(), slate.is_in_panic()) {
+            (false, true) => tracing::warn!(
+                service = %self.service,
+                "less than half of the nodes can be used: calls go to ejected ones too"
+            ),
+            (true, false) => tracing::info!(service = %self.service, "enough nodes can be used again"),
+            _ => {}
+        }
         self.state.store(Arc::new(State { slate, known: source.known(), unfit: unfit.to_vec() }));
         self.published.send_replace(());
     }
@@ -292,6 +377,14 @@ struct Usage {
     since: Instant,
     /// Whether the links were told to rest, and nobody had woken them when last looked at.
     asleep: bool,
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a node tells its start by the wall clock; its age is a matter of seconds"
+)]
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The node that an address alone amounts to.

@@ -4,6 +4,7 @@ mod calls;
 mod dead_nodes;
 mod goaway;
 mod hashing;
+mod health;
 mod identities;
 mod idle;
 mod leaks;

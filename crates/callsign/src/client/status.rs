@@ -1,0 +1,48 @@
+//! A node as a channel sees it, for people and dashboards.
+
+use std::{sync::Arc, time::Duration};
+
+use callsign_core::{Node, health::Verdict};
+
+/// A node as a channel sees it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NodeStatus {
+    /// The node as registered.
+    pub node: Arc<Node>,
+    /// Its connectivity.
+    pub state: NodeState,
+    /// What its calls say of it: whether it is left alone for a while, why, and until when.
+    pub verdict: Verdict,
+    /// Calls in flight from this channel.
+    pub inflight: u32,
+    /// Calls that this channel has sent to it.
+    pub calls: u64,
+    /// Calls that it failed.
+    pub failures: u32,
+    /// Recent mean latency of its answers.
+    pub latency: Option<Duration>,
+    /// Open connections.
+    pub connections: usize,
+}
+
+/// Whether a node can be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeState {
+    /// Not connected, since nobody calls.
+    Idle,
+    /// Being connected.
+    Connecting,
+    /// Can be called.
+    Ready,
+    /// The last attempt to connect failed; the next one comes after this time.
+    Backoff {
+        /// What failed.
+        error: String,
+        /// How long until the next attempt.
+        retry_in: Duration,
+    },
+    /// It has left.
+    Gone,
+}
