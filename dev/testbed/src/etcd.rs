@@ -40,6 +40,8 @@ pub struct EtcdBuilder {
 pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) client: SocketAddr,
+    /// The same for what a test does by itself, always in plaintext.
+    pub(crate) backdoor: SocketAddr,
     pub(crate) peer: SocketAddr,
 }
 
@@ -60,15 +62,14 @@ impl EtcdServer {
     pub(crate) fn prepare(builder: &EtcdBuilder, own: &Member, all: &[Member]) -> Self {
         let scheme = if builder.certificate.is_some() { "https" } else { "http" };
         let process = Supervised::new("etcd", |folder| builder.arguments(folder, scheme, own, all));
-        if let Some(Certificate { pem, key }) = &builder.certificate {
-            write(process.folder(), "cert.pem", pem);
-            write(process.folder(), "key.pem", key);
+        if let Some(certificate) = &builder.certificate {
+            keep(process.folder(), certificate);
         }
         if let Some(authority) = &builder.client_authority {
             write(process.folder(), "clients.pem", authority);
         }
         let ready = UnixDatagram::bind(process.folder().join("ready")).expect("a socket");
-        let gateway = Gateway::new(own.client);
+        let gateway = Gateway::new(own.backdoor);
         Self { process, ready, address: own.client, scheme, gateway }
     }
 
@@ -109,6 +110,11 @@ impl EtcdServer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// Shows this certificate to those who connect from now on. It needs [`EtcdBuilder::tls`].
+    pub fn show(&self, certificate: &Certificate) {
+        keep(self.process.folder(), certificate);
     }
 
     /// Asks it to stop, and waits until it has.
@@ -197,7 +203,7 @@ impl EtcdBuilder {
         let mut arguments: Vec<_> = [
             ("name", own.name.clone()),
             ("data-dir", in_folder("data")),
-            ("listen-client-urls", client.clone()),
+            ("listen-client-urls", format!("{client},http://{}", own.backdoor)),
             ("advertise-client-urls", client),
             ("listen-peer-urls", peer.clone()),
             ("initial-advertise-peer-urls", peer),
@@ -225,8 +231,13 @@ impl EtcdBuilder {
 
 impl Member {
     pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), client: ports::free(), peer: ports::free() }
+        Self { name: name.to_owned(), client: ports::free(), backdoor: ports::free(), peer: ports::free() }
     }
+}
+
+fn keep(folder: &Path, Certificate { pem, key }: &Certificate) {
+    write(folder, "cert.pem", pem);
+    write(folder, "key.pem", key);
 }
 
 fn write(folder: &Path, name: &str, text: &str) {

@@ -35,7 +35,7 @@ pub struct Entry {
 
 // === impl EtcdServer ===
 
-/// Each of these speaks plaintext, and panics when etcd refuses: then the test is wrong, not the code that it tests.
+/// Each of these goes over a plaintext port of its own, and panics when etcd refuses: then the test is wrong, not the code that it tests.
 impl EtcdServer {
     /// Writes a key, with a lease or, by 0, without. Gives the revision.
     pub async fn put(&self, key: &str, value: impl AsRef<[u8]>, lease: i64) -> i64 {

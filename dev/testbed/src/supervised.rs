@@ -19,6 +19,8 @@ use crate::PATIENCE;
 
 /// `start`, `wipe`, `signal NAME` and `end NAME`, each answered by a line when it is done.
 const SCRIPT: &str = r#"
+# A signal to all of the group ends the reading, and is not the end of this shell.
+trap : HUP INT TERM
 folder=$1; shift
 child=
 while read -r order argument; do

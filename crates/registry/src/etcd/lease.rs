@@ -286,16 +286,19 @@ impl Ours<'_> {
             return std::future::pending().await;
         }
         let mut next = *renewed + interval;
+        // An entry that nobody held for long may still be there: one attempt is made in any case.
+        let one_attempt = next.max(Instant::now()) + RENEW_AGAIN;
+        let mut last_fault = None;
         loop {
             sleep_until(next).await;
             let asked = Instant::now();
-            // An entry that was not held for long may still be there: one attempt is made in any case.
-            let expires = (*renewed + ttl).max(asked + RENEW_AGAIN);
+            let expires = (*renewed + ttl).max(one_attempt);
             let renewal = timeout_at(expires, self.handle.keep_alives.renew(self.id)).await;
             match renewal {
                 Ok(Ok(Some(_))) => {
                     *renewed = asked;
                     next = asked + interval;
+                    last_fault = None;
                     continue;
                 }
                 Ok(Ok(None)) => {
@@ -304,13 +307,11 @@ impl Ours<'_> {
                 }
                 Ok(Err(fault)) => {
                     tracing::debug!(node = %self.node, %fault, "lease not renewed");
-                    if Instant::now() >= expires {
-                        return self.unheard(ttl, Some(fault));
-                    }
+                    last_fault = Some(fault);
                 }
-                Err(_) => return self.unheard(ttl, None),
+                Err(_) => return self.unheard(ttl, last_fault),
             }
-            next = Instant::now() + RENEW_AGAIN.min(interval);
+            next = (Instant::now() + RENEW_AGAIN.min(interval)).min(expires);
         }
     }
 
