@@ -1,11 +1,25 @@
-//! What a call to a node is expected to cost: a peak-sensitive moving average of latency, kept as a logarithm.
+//! What a call to a node is expected to cost: a moving average of latency, the more sensitive to peaks the less is known, and
+//! kept as a logarithm.
 //!
 //! The average `c` decays with time constant `τ`, so its value at time `t` is `c·exp(−(t−t₀)/τ)`. With `g = ln c + t₀/τ` that is
 //! `exp(g)·exp(−t/τ)`, and the last factor is the same for every node. To compare nodes it is enough to compare their `g`: a
 //! pick needs neither the clock nor an exponential, and reading an estimate writes nothing.
 //!
-//! A sample above the estimate replaces it at once; one below pulls it down with the pace of `τ`. That is the peak EWMA of
-//! Finagle.
+//! The peak EWMA of Finagle takes a sample above the estimate for the truth at once, and lets one below pull it down with the pace
+//! of `τ`. That is right for a node that answers now and then: its last bad answer is the best that is known of it. A node that
+//! answers ten thousand calls a second would be judged by the worst of the last hundred thousand, which is chance, and of nodes
+//! that are equal each would get another share. So a sample weighs as much as the time since the one before:
+//!
+//! | a sample `Δ` after the one before | weighs |
+//! |---|---|
+//! | worse than the estimate | `Δ/R`, at most 1, where `R` is half a second, or `τ/20` if that is less |
+//! | better | `1 − exp(−Δ/τ)`; or `Δ/2R`, at most 1 %, if that is more |
+//!
+//! For a busy node both are small and near each other, and the estimate is a mean over about the last second, a little above the
+//! middle. A node that stops answering has no samples until it answers again, late: then `Δ` is long, and the one late answer
+//! counts in full. It also counts as long as the node did not answer, and not as many times as calls were waiting, since these
+//! answers come at once, with no time in between. That a call has failed, or was not answered by its deadline, counts at once
+//! however busy the node is.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -13,6 +27,12 @@ use tokio::time::Instant;
 
 /// No sample is taken for longer than this; a longer one says no more.
 const SAMPLE_MAX: Duration = Duration::from_secs(300);
+
+/// The most that `R` is, in seconds: from this far apart on, worse samples are believed at once.
+const RISE_MAX: f64 = 0.5;
+
+/// How many samples an estimate remembers: more if they came within `2R`, fewer if they took longer than `τ`.
+const SAMPLES: f64 = 100.0;
 
 /// Queue lengths whose logarithm is looked up.
 const LN_TABLE: usize = 256;
@@ -52,10 +72,14 @@ pub(super) struct Estimate {
 /// One observation, and what it may do to the estimate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Sample {
-    /// A call took this long.
-    Exact(f64),
-    /// A call would have taken at least this long; it may raise the estimate but never lower it.
-    AtLeast(f64),
+    /// A call was answered after this long.
+    Answered(f64),
+    /// A call failed, and is charged with this.
+    Failed(f64),
+    /// A call was not answered by its deadline, which was this long; it may raise the estimate but never lower it.
+    Unanswered(f64),
+    /// After this long the caller lost interest; it may raise the estimate but never lower it.
+    Abandoned(f64),
 }
 
 // === impl Model ===
@@ -65,21 +89,27 @@ impl Model {
 
     /// The estimate after `sample` at time `now`.
     pub(super) fn after(&self, before: Estimate, sample: Sample, now: f64) -> Estimate {
-        let (Sample::Exact(seconds) | Sample::AtLeast(seconds)) = sample;
-        let x = seconds.clamp(self.floor, SAMPLE_MAX.as_secs_f64());
+        let x = sample.seconds().clamp(self.floor, SAMPLE_MAX.as_secs_f64());
         let scaled_now = now / self.decay;
         // The bound matters only to a clock that went far back.
         let current = (before.g - scaled_now).exp().min(SAMPLE_MAX.as_secs_f64());
-        if x > current {
-            return Estimate { g: x.ln() + scaled_now, at: now };
-        }
-        if let Sample::AtLeast(_) = sample {
-            return before;
-        }
-        // `current` is `c` decayed over the gap, so the rest of the weight belongs to the sample.
         let gap = (now - before.at).max(0.0);
-        let rest = 1.0 - (-gap / self.decay).exp();
-        Estimate { g: (current + x * rest).ln() + scaled_now, at: now }
+        let cost = if x > current {
+            let at_once = before.g == Estimate::UNKNOWN.g || sample.is_fault();
+            let weight = if at_once { 1.0 } else { (gap / self.rise()).min(1.0) };
+            current + (x - current) * weight
+        } else if sample.may_lower() {
+            // `current` is `c` decayed over the gap, so the rest of the weight belongs to the sample.
+            let decayed = (-gap / self.decay).exp();
+            let busy = (gap / (2.0 * self.rise())).min(1.0 / SAMPLES);
+            match 1.0 - decayed {
+                rest if rest >= busy => current + x * rest,
+                _ => current / decayed * (1.0 - busy) + x * busy,
+            }
+        } else {
+            return before;
+        };
+        Estimate { g: cost.ln() + scaled_now, at: now }
     }
 
     /// The estimate after the first call that a node has answered well.
@@ -93,9 +123,37 @@ impl Model {
         Estimate { g: x.ln() + scaled_now, at: now }
     }
 
+    /// `R`, in seconds.
+    fn rise(&self) -> f64 {
+        (self.decay / 20.0).min(RISE_MAX)
+    }
+
     /// The estimate in seconds, at time `now`.
     pub(super) fn project(&self, estimate: Estimate, now: f64) -> f64 {
         (estimate.g - now / self.decay).exp()
+    }
+}
+
+// === impl Sample ===
+
+impl Sample {
+    fn seconds(self) -> f64 {
+        match self {
+            Self::Answered(seconds)
+            | Self::Failed(seconds)
+            | Self::Unanswered(seconds)
+            | Self::Abandoned(seconds) => seconds,
+        }
+    }
+
+    /// Whether it is the node's fault, and not a matter of chance.
+    fn is_fault(self) -> bool {
+        matches!(self, Self::Failed(_) | Self::Unanswered(_))
+    }
+
+    /// Whether it says how long the node takes, and not only how long at least.
+    fn may_lower(self) -> bool {
+        matches!(self, Self::Answered(_) | Self::Failed(_))
     }
 }
 

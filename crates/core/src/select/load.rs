@@ -287,14 +287,15 @@ impl Ticket {
             Outcome::NotSent => return,
             Outcome::Success => {
                 hot.show_latency(elapsed);
-                Sample::Exact(elapsed)
+                Sample::Answered(elapsed)
             }
-            Outcome::Failure => Sample::Exact(elapsed.max(hot.model.error_charge)),
+            Outcome::Failure => Sample::Failed(elapsed.max(hot.model.error_charge)),
             Outcome::Overloaded { retry_after } => {
                 let asked = retry_after.unwrap_or_default().as_secs_f64();
-                Sample::Exact(elapsed.max(hot.model.error_charge).max(asked))
+                Sample::Failed(elapsed.max(hot.model.error_charge).max(asked))
             }
-            Outcome::DeadlineExceeded | Outcome::Cancelled => Sample::AtLeast(elapsed),
+            Outcome::DeadlineExceeded => Sample::Unanswered(elapsed),
+            Outcome::Cancelled => Sample::Abandoned(elapsed),
         };
         hot.calls.fetch_add(1, Relaxed);
         if !matches!(outcome, Outcome::Success | Outcome::Cancelled) {
@@ -334,8 +335,8 @@ impl Hot {
         let mut before = self.estimate();
         loop {
             let after = match sample {
-                Sample::Exact(seconds) if first => self.model.after_first(before, seconds, now),
-                Sample::Exact(_) | Sample::AtLeast(_) => self.model.after(before, sample, now),
+                Sample::Answered(seconds) if first => self.model.after_first(before, seconds, now),
+                _ => self.model.after(before, sample, now),
             };
             if after == before {
                 return;

@@ -61,7 +61,8 @@ pub struct HashConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Choices {
-    /// Eight; four or two when each node is called so seldom by this client that what it remembers of them is worth little.
+    /// Eight; four or two when each node is called so seldom by this client that what it remembers of them is worth little. Of
+    /// three to eight nodes, all but one, any, so that no node gets all calls; that one is taken if it costs less than half.
     #[default]
     ByDensity,
     /// As many as said; fewer than 2 count as 2, more than 8 as 8.
@@ -182,6 +183,9 @@ impl AdaptiveConfig {
     }
 
     /// How fast latency is forgotten: after this long, without a new sample, an estimate is down to 37 %. 10 s unless set.
+    ///
+    /// The estimate of a node that answers many calls follows them faster: it rises in a twentieth of this time, at most half a
+    /// second, and falls in twice that.
     ///
     /// # Errors
     ///

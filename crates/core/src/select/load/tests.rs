@@ -9,6 +9,7 @@ use super::*;
 use crate::select::AdaptiveConfig;
 
 const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
 
 fn outcomes() -> impl Strategy<Value = Outcome> {
     prop_oneof![
@@ -24,7 +25,7 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
 /// Two good answers, the first of which only proves that the node works.
 fn load_with_cost(cost: Duration, now: Instant) -> Load {
     let load = Load::new();
-    load.ticket().mark(Outcome::Success, cost, now);
+    load.ticket().mark(Outcome::Success, cost, now - SECOND);
     load.ticket().mark(Outcome::Success, cost, now);
     load
 }
@@ -100,9 +101,11 @@ fn threads_that_take_tickets_and_handles_never_hide_a_call() {
 #[test]
 fn each_outcome_teaches_what_it_should() {
     let now = Instant::now();
+    // What a second leaves of 20 ms.
+    let kept = Duration::from_micros(18_097);
     for (outcome, elapsed, cost, failures) in [
         (Outcome::Success, 40 * MS, 40 * MS, 0),
-        (Outcome::Success, 10 * MS, 20 * MS, 0),
+        (Outcome::Success, 10 * MS, kept + Duration::from_micros(952), 0),
         (Outcome::Failure, MS, 5000 * MS, 1),
         (Outcome::Failure, 7000 * MS, 7000 * MS, 1),
         (Outcome::Overloaded { retry_after: None }, MS, 5000 * MS, 1),
@@ -110,15 +113,15 @@ fn each_outcome_teaches_what_it_should() {
         (Outcome::Overloaded { retry_after: Some(60_000 * MS) }, MS, 60_000 * MS, 1),
         (Outcome::Overloaded { retry_after: Some(Duration::MAX) }, MS, 300_000 * MS, 1),
         (Outcome::DeadlineExceeded, 1000 * MS, 1000 * MS, 1),
-        (Outcome::DeadlineExceeded, MS, 20 * MS, 1),
+        (Outcome::DeadlineExceeded, MS, kept, 1),
         (Outcome::Cancelled, 1000 * MS, 1000 * MS, 0),
-        (Outcome::Cancelled, MS, 20 * MS, 0),
-        (Outcome::NotSent, 1000 * MS, 20 * MS, 0),
+        (Outcome::Cancelled, MS, kept, 0),
+        (Outcome::NotSent, 1000 * MS, kept, 0),
     ] {
         let load = load_with_cost(20 * MS, now);
         let calls = load.calls();
-        load.ticket().mark(outcome, elapsed, now);
-        assert_cost(&load, cost, now);
+        load.ticket().mark(outcome, elapsed, now + SECOND);
+        assert_cost(&load, cost, now + SECOND);
         assert_eq!(load.failures(), failures, "{outcome:?}");
         assert_eq!(load.calls() - calls, u64::from(outcome != Outcome::NotSent), "{outcome:?}");
     }

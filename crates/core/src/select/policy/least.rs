@@ -11,14 +11,17 @@ use super::{
 };
 use crate::select::cost;
 
-/// What a lot adds at most to a number of calls in flight, and to the logarithm of a cost: too little to matter but between
-/// equals.
+/// Calls in flight that differ by less are as good as equal: chance decides.
 const REQUEST_LOT: f64 = 0.5;
-const COST_LOT: f64 = 1e-6;
 
-/// By how much, as a logarithm, a node must look cheaper than the one drawn before it, when weights decide who is drawn.
-/// Without it two idle nodes that are as good as equal would take turns, whatever their weights.
-const WEIGHTED_MARGIN: f64 = 0.1;
+/// Costs that differ by less, as logarithms, are as good as equal: chance decides, or else the weights.
+///
+/// It is not only for ties. The estimates of equal nodes differ a little for reasons that say nothing of the next call, such as
+/// when each was last called, and the least of them would get all calls until something else happens to it.
+const COST_LOT: f64 = 0.1;
+
+/// A node that is left out of a comparison is taken all the same if by its own cost, as a logarithm, it is cheaper by this: half.
+const FAR_CHEAPER: f64 = std::f64::consts::LN_2;
 
 const NONE: usize = usize::MAX;
 
@@ -57,6 +60,9 @@ pub(super) fn by_cost(
     request: &PickRequest<'_>,
     rng: &mut fastrand::Rng,
 ) -> Option<usize> {
+    if choices >= candidates.len() && candidates.len() > 2 {
+        return by_cost_of_all_but_one(candidates, request, rng);
+    }
     of_distinct(candidates, choices, request, rng, COST_LOT, |candidate| candidate.load.score())
 }
 
@@ -69,7 +75,7 @@ pub(super) fn by_cost_and_weight(
     request: &PickRequest<'_>,
     rng: &mut fastrand::Rng,
 ) -> Option<usize> {
-    of_weighted(candidates, alias, choices, request, rng, WEIGHTED_MARGIN, |candidate| candidate.load.score())
+    of_weighted(candidates, alias, choices, request, rng, COST_LOT, |candidate| candidate.load.score())
 }
 
 /// Runs `$body` with the number of choices as a constant, so that loops over them are unrolled.
@@ -104,9 +110,9 @@ fn of_distinct(
     let count = candidates.len();
     let choices = choices.min(count);
     if choices <= 2 {
-        // Their order is random already, and decides between equals.
+        // Their order is random already, and decides between what is as good as equal.
         let (i, j) = sample::two(count, rng);
-        return least(candidates, &[i, j].map(|index| (index, key(&candidates[index]))), request, 0.0, rng);
+        return least(candidates, &[i, j].map(|index| (index, key(&candidates[index]))), request, lot, rng);
     }
     of_several(candidates, choices, request, rng, lot, key)
 }
@@ -124,6 +130,37 @@ fn of_several(
     let count = candidates.len();
     let keyed = |drawn: Drawn| (drawn.index(), key(&candidates[drawn.index()]) + lot * drawn.lot());
     with_constant!(choices, D => least(candidates, &sample::distinct::<D>(count, rng).map(keyed), request, 0.0, rng))
+}
+
+/// Least expected cost in a fleet so small that all could be compared: one is left out, any, unless it is far cheaper.
+///
+/// With all compared, whoever answers gets its calls right back, for it has the fewest now; the others wait with what they have.
+/// Where nodes share processors that never ends: the one that runs has all the work and so goes on running, and the calls on the
+/// others are late. With one left out, part of what a node has answered goes elsewhere each time. The price, that calls go to the
+/// second best, is not paid when that is far worse: when it is slow, or fails.
+#[inline(never)]
+fn by_cost_of_all_but_one(
+    candidates: &[Candidate],
+    request: &PickRequest<'_>,
+    rng: &mut fastrand::Rng,
+) -> Option<usize> {
+    let count = candidates.len();
+    let left_out = sample::below(count, rng.u64(..));
+    let left = &candidates[left_out].load;
+    with_constant!(count, D => {
+        let keyed = sample::distinct::<D>(count, rng).map(|drawn| {
+            let key = candidates[drawn.index()].load.score() + COST_LOT * drawn.lot();
+            (drawn.index(), select_unpredictable(drawn.index() == left_out, f64::INFINITY, key))
+        });
+        let Some(best) = least(candidates, &keyed, request, 0.0, rng) else {
+            return candidates[left_out].may_take(request).then_some(left_out);
+        };
+        let (Some(cost_left), Some(cost)) = (left.known_g(), candidates[best].load.known_g()) else {
+            return Some(best);
+        };
+        let better = cost_left + FAR_CHEAPER < cost && left.score() < candidates[best].load.score();
+        Some(if better && candidates[left_out].may_take(request) { left_out } else { best })
+    })
 }
 
 /// The least of `choices` candidates drawn by weight, each independently of the others: so the weights are kept exactly while

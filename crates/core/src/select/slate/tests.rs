@@ -1,6 +1,7 @@
 //! What picks promise, over all strategies; the files below go by subject.
 
 mod adaptive;
+mod busy;
 mod filters;
 mod oracle;
 mod turns;

@@ -115,7 +115,7 @@ fn a_new_node_begins_at_the_median_of_the_others() {
     let mut members = members(5);
     for (n, member) in members.iter().enumerate() {
         let cost = MS * 10 * (n as u32 + 1);
-        member.load.ticket().mark(Outcome::Success, cost, now);
+        member.load.ticket().mark(Outcome::Success, cost, now - Duration::from_secs(1));
         member.load.ticket().mark(Outcome::Success, cost, now);
     }
     members.push(member("late", |node| node));
