@@ -49,7 +49,15 @@ struct Server {
 
 /// Small unary calls, at three depths.
 pub(crate) fn unary(settings: &Settings) -> Report {
-    let ways = [Way::Callsign, Way::TonicBalanced, Way::TonicOne, Way::HyperOne, Way::H2];
+    let ways = [
+        Way::Callsign,
+        Way::CallsignLeastRequest,
+        Way::CallsignRoundRobin,
+        Way::TonicBalanced,
+        Way::TonicOne,
+        Way::HyperOne,
+        Way::H2,
+    ];
     compare(
         "Unary calls over three nodes",
         settings,

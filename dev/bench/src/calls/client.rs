@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
+use callsign_core::select::Strategy;
 use hdrhistogram::Histogram;
 use prost::Message;
 use tokio::{task::JoinSet, time::Instant};
@@ -103,15 +104,22 @@ pub(crate) fn main(args: &[String]) {
 
 async fn measure(way: Way, load: Load, span: Duration, addresses: &[String]) -> [f64; 5] {
     match way {
-        Way::Callsign => {
-            let (channel, _registrar) = way::callsign(addresses).await;
-            generated(channel, load, span).await
+        Way::Callsign => by_name(addresses, Strategy::default(), load, span).await,
+        Way::CallsignLeastRequest => {
+            by_name(addresses, Strategy::LeastRequest { choices: 2 }, load, span).await
         }
+        Way::CallsignRoundRobin => by_name(addresses, Strategy::RoundRobin, load, span).await,
         Way::TonicBalanced => generated(way::tonic_balanced(addresses), load, span).await,
         Way::TonicOne => generated(way::tonic_one(addresses).await, load, span).await,
         Way::HyperOne => generated(way::HyperOne::connect(addresses).await, load, span).await,
         Way::H2 => bare(addresses, load, span).await,
     }
+}
+
+/// Calls through Callsign's channel.
+async fn by_name(addresses: &[String], strategy: Strategy, load: Load, span: Duration) -> [f64; 5] {
+    let (channel, _registrar) = way::callsign(addresses, strategy).await;
+    generated(channel, load, span).await
 }
 
 /// Calls through a generated client over any channel.

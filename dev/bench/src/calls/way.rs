@@ -2,7 +2,9 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use callsign_core::{Node, memory::MemoryRegistry, registration::Registrar, registry::RegisterOptions};
+use callsign_core::{
+    Node, memory::MemoryRegistry, registration::Registrar, registry::RegisterOptions, select::Strategy,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tonic::{
@@ -13,8 +15,12 @@ use tonic::{
 /// A way to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Callsign's channel, by name over all nodes.
+    /// Callsign's channel, by name over all nodes, with its default strategy: adaptive.
     Callsign,
+    /// The same with another strategy: fewest calls in flight of two.
+    CallsignLeastRequest,
+    /// The same with another strategy: each node in turn.
+    CallsignRoundRobin,
     /// tonic's channel over all nodes.
     TonicBalanced,
     /// tonic's channel to one node.
@@ -25,8 +31,10 @@ pub(crate) enum Way {
     H2,
 }
 
-const WAYS: [(Way, &str); 5] = [
+const WAYS: [(Way, &str); 7] = [
     (Way::Callsign, "callsign"),
+    (Way::CallsignLeastRequest, "callsign, least-request"),
+    (Way::CallsignRoundRobin, "callsign, round-robin"),
     (Way::TonicBalanced, "tonic balance_list"),
     (Way::TonicOne, "tonic, one node"),
     (Way::HyperOne, "hyper connection, one node"),
@@ -50,7 +58,7 @@ impl FromStr for Way {
 }
 
 /// Callsign's channel to a name under which all addresses are registered.
-pub(crate) async fn callsign(addresses: &[String]) -> (callsign::Channel, Registrar) {
+pub(crate) async fn callsign(addresses: &[String], strategy: Strategy) -> (callsign::Channel, Registrar) {
     let registry = Arc::new(MemoryRegistry::new());
     let registrar = Registrar::new(registry.clone());
     for address in addresses {
@@ -60,7 +68,8 @@ pub(crate) async fn callsign(addresses: &[String]) -> (callsign::Channel, Regist
         // It is to live as long as the process.
         std::mem::forget(registration);
     }
-    let channel = callsign::Channel::builder("bench").registry(registry).build().expect("a channel");
+    let channel =
+        callsign::Channel::builder("bench").registry(registry).strategy(strategy).build().expect("a channel");
     channel.ready(std::time::Duration::from_secs(10)).await.expect("a node");
     (channel, registrar)
 }
