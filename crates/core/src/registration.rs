@@ -13,9 +13,10 @@
 //! ```
 //!
 //! What state a registration is in is a value ([`Registration::state`]), a channel ([`Registration::watch`]) and a log line
-//! on each transition. Dropping the guard removes the entry in the background; [`Registration::close`] does so and says
+//! on each transition; a [`RegistrationMeter`] counts them. Dropping the guard removes the entry in the background; [`Registration::close`] does so and says
 //! whether it worked.
 
+mod meter;
 mod supervisor;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use tokio::{
 };
 use tokio_util::sync::DropGuard;
 
+pub use self::meter::RegistrationMeter;
 use self::supervisor::{Command, Supervisor};
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -144,6 +146,7 @@ struct Shared {
     registry: Arc<dyn Registry>,
     rng: Mutex<fastrand::Rng>,
     claims: Claims,
+    meter: RegistrationMeter,
     tasks: Tasks,
 }
 
@@ -173,6 +176,7 @@ impl Registrar {
             registry,
             rng: Mutex::new(rng),
             claims: Claims::default(),
+            meter: RegistrationMeter::default(),
             tasks: Tasks::new(),
         }))
     }
@@ -181,6 +185,12 @@ impl Registrar {
     #[must_use]
     pub fn registry(&self) -> &Arc<dyn Registry> {
         &self.0.registry
+    }
+
+    /// Counts what happens to its registrations.
+    #[must_use]
+    pub fn meter(&self) -> RegistrationMeter {
+        self.0.meter.clone()
     }
 
     /// Begins to register `node`, and keeps it registered until the guard is closed or dropped.
@@ -192,7 +202,7 @@ impl Registrar {
     ///
     /// Outside of a tokio runtime.
     pub fn register(&self, node: Node, options: RegisterOptions) -> Registration {
-        let Shared { registry, rng, claims, tasks } = &*self.0;
+        let Shared { registry, rng, claims, meter, tasks } = &*self.0;
         let key = node.key();
         let node = Arc::new(ArcSwap::from_pointee(node));
         let end = tasks.stopped().child_token();
@@ -206,6 +216,7 @@ impl Registrar {
             key: key.clone(),
             node: node.clone(),
             claims: claims.clone(),
+            meter: meter.clone(),
             state,
             inbox,
             end: end.clone(),
@@ -239,7 +250,7 @@ impl Registrar {
 
 impl fmt::Debug for Registrar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared { registry, rng: _, claims: _, tasks } = &*self.0;
+        let Shared { registry, rng: _, claims: _, meter: _, tasks } = &*self.0;
         f.debug_struct("Registrar").field("registry", registry).field("registrations", &tasks.len()).finish()
     }
 }

@@ -132,9 +132,11 @@ impl Builder {
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
         };
-        let handle = Handle::new(local_addr, Arc::new(node), health, calls.clone(), registry.is_some());
-        let registering = registry.map(|registry| Registering {
-            registrar: Registrar::new(registry),
+        let registrar = registry.map(Registrar::new);
+        let meter = registrar.as_ref().map(Registrar::meter);
+        let handle = Handle::new(local_addr, Arc::new(node), health, calls.clone(), meter);
+        let registering = registrar.map(|registrar| Registering {
+            registrar,
             options: self.register,
             timeout: self.register_timeout,
             on_failure: self.on_register_failure,

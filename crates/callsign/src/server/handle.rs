@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use callsign_core::{Node, registration::RegistrationState};
+use callsign_core::{
+    Node,
+    registration::{RegistrationMeter, RegistrationState},
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +42,7 @@ struct Inner {
     node: Arc<Node>,
     health: Health,
     calls: Arc<Calls>,
-    registers: bool,
+    meter: Option<RegistrationMeter>,
     phase: watch::Sender<Phase>,
     registration: watch::Sender<Option<watch::Receiver<RegistrationState>>>,
     shutdown: CancellationToken,
@@ -54,14 +57,14 @@ impl Handle {
         node: Arc<Node>,
         health: Health,
         calls: Arc<Calls>,
-        registers: bool,
+        meter: Option<RegistrationMeter>,
     ) -> Self {
         Self(Arc::new(Inner {
             local_addr,
             node,
             health,
             calls,
-            registers,
+            meter,
             phase: watch::Sender::new(Phase::Bound),
             registration: watch::Sender::new(None),
             shutdown: CancellationToken::new(),
@@ -105,6 +108,12 @@ impl Handle {
         self.0.registration.borrow().as_ref().map(|states| states.borrow().clone())
     }
 
+    /// Counts how often it was registered, lost its entry, and failed to register; `None` for a server that registers nowhere.
+    #[must_use]
+    pub fn registration_meter(&self) -> Option<&RegistrationMeter> {
+        self.0.meter.as_ref()
+    }
+
     /// Waits until it is registered.
     ///
     /// # Errors
@@ -116,7 +125,7 @@ impl Handle {
     /// Cancel safe.
     pub async fn registered(&self) -> Result<()> {
         let operation = "wait for the registration";
-        if !self.0.registers {
+        if self.0.meter.is_none() {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 operation,

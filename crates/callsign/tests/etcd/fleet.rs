@@ -164,7 +164,9 @@ impl Fleet {
             }
         })
         .await;
-        for id in &self.ids {
+        for (id, handle) in self.ids.iter().zip(&self.handles) {
+            let meter = handle.registration_meter().unwrap();
+            assert!(meter.lost() >= 1 && meter.failed() >= 1, "{meter:?}");
             assert!(!log().lines("registration lost", id).is_empty(), "nothing was logged of {id}");
         }
     }

@@ -46,6 +46,8 @@ async fn put_right(hand: Hand) {
     let mended = etcd.get(&key).await.unwrap();
     assert_eq!(mended.value, entry.value, "the whole entry is back");
     // The other node has nothing to do with it.
+    let lost = fleet.handles.iter().map(|handle| handle.registration_meter().unwrap().lost());
+    assert_eq!(lost.collect::<Vec<_>>(), [1, 0]);
     assert!(log().lines("registration lost", &fleet.ids[1]).is_empty());
     fleet.settled(&etcd, TTL).await;
 }

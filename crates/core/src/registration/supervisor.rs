@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Claim, Claims, RegistrationState};
+use super::{Claim, Claims, RegistrationMeter, RegistrationState};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{Node, NodeKey},
@@ -38,6 +38,7 @@ pub(super) struct Supervisor {
     pub(super) key: NodeKey,
     pub(super) node: Arc<ArcSwap<Node>>,
     pub(super) claims: Claims,
+    pub(super) meter: RegistrationMeter,
     pub(super) state: watch::Sender<RegistrationState>,
     pub(super) inbox: mpsc::Receiver<Command>,
     /// Cancelled when the guard is gone or the registrar closed.
@@ -101,11 +102,13 @@ impl Supervisor {
                 .send_replace(RegistrationState::Registering { attempt, last_error: last_error.clone() });
             match self.attempt().await {
                 Turn::On(Ok(held)) => {
+                    self.meter.count_registered();
                     tracing::info!(node = %self.key, registry = %self.registry, attempt, "registered");
                     self.state.send_replace(RegistrationState::Registered { since: held.since });
                     return Turn::On(held);
                 }
                 Turn::On(Err(error)) => {
+                    self.meter.count_failed();
                     self.log_failure(attempt, last_error.as_ref(), &error);
                     last_error = Some(error);
                 }
@@ -172,6 +175,7 @@ impl Supervisor {
     }
 
     fn lost(&mut self, held: &Held, error: Error) {
+        self.meter.count_lost();
         tracing::warn!(node = %self.key, registry = %self.registry, error = %error.chain(), "registration lost");
         if held.since.elapsed() >= HELD_MIN {
             self.backoff.reset();

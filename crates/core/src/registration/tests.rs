@@ -191,6 +191,30 @@ async fn an_entry_deleted_by_hand_is_put_back_at_once_and_the_loss_is_shown() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn losses_and_failures_are_counted_over_all_registrations() {
+    let registry = MemoryRegistry::new();
+    let registrar = registrar(&registry);
+    let meter = registrar.meter();
+    let [one, two] = ["1", "2"].map(|id| registrar.register(node(id), RegisterOptions::default()));
+    one.registered().await.unwrap();
+    two.registered().await.unwrap();
+    assert_eq!((meter.registered(), meter.lost(), meter.failed()), (2, 0, 0));
+
+    registry.set_away(true);
+    registry.wipe();
+    let tried =
+        |state: &RegistrationState| matches!(state, RegistrationState::Registering { attempt: 4, .. });
+    tokio::join!(until(&one, tried), until(&two, tried));
+    let failed = meter.failed();
+    assert!(failed >= 6, "three attempts each: {failed}");
+    assert_eq!((meter.registered(), meter.lost()), (2, 2));
+
+    registry.set_away(false);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!((meter.registered(), meter.lost()), (4, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_entry_that_is_lost_again_and_again_is_not_registered_in_a_tight_loop() {
     let registry = Odd::new(Oddity::Thief);
     let registrar = Registrar::with_rng(registry.clone(), fastrand::Rng::with_seed(7));
