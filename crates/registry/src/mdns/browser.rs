@@ -2,7 +2,7 @@
 //!
 //! Somebody's interest in a service, or in all of them, becomes questions. A question is asked a few times in short order,
 //! because packets get lost, and then again and again at a leisurely pace: nodes that crash say nothing, and the only way
-//! to notice is that they do not answer. A node that was not heard of after it was asked for is asked for three times more,
+//! to notice is that they do not answer. A node that was not heard of after it was asked for is asked for five times more,
 //! and then it is gone. go-micro's clients never notice.
 
 use std::{
@@ -28,11 +28,14 @@ const OPENING: [Duration; 5] = [
     Duration::from_millis(1000),
     Duration::from_millis(2500),
 ];
-/// How long is waited for an answer each time that a silent node is asked for.
-const PATIENCE: [Duration; 4] = [
+/// How long is waited for an answer each time that a silent node is asked for. Where one packet of ten is lost, one living
+/// node of twenty thousand does not get a word in.
+const PATIENCE: [Duration; 6] = [
     Duration::from_millis(500),
     Duration::from_millis(500),
-    Duration::from_millis(1000),
+    Duration::from_millis(500),
+    Duration::from_millis(750),
+    Duration::from_millis(750),
     Duration::from_millis(1000),
 ];
 /// So many silent nodes are asked for by name; when there are more, all nodes of their service are.

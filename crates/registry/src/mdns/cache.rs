@@ -188,7 +188,7 @@ impl Cache {
     }
 
     /// Whether this was said before what is known already.
-    fn is_old(&self, key: &NodeKey, stamp: Option<Stamp>, now: Instant) -> bool {
+    pub(super) fn is_old(&self, key: &NodeKey, stamp: Option<Stamp>, now: Instant) -> bool {
         let of = |known: Option<Stamp>| match (known, stamp) {
             (Some(known), Some(said)) => known.owner == said.owner && said.revision < known.revision,
             _ => false,

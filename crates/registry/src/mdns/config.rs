@@ -95,7 +95,7 @@ impl MdnsConfig {
         self
     }
 
-    /// Sets how often nodes are looked after: one that crashed is gone after this and three seconds more.
+    /// Sets how often nodes are looked after: one that crashed is gone after this and four seconds more.
     #[must_use]
     pub fn with_check(mut self, check: Duration) -> Self {
         self.timing.check = check.max(Self::SHORTEST);

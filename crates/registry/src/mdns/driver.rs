@@ -67,6 +67,7 @@ impl Driver {
             }
             self.machine.poll(now);
             self.send(&mut world, now);
+            self.machine.reply();
             self.publish();
             let due = self.machine.next(now).min(world.rescan);
             let due = if world.outbox.is_empty() { due } else { due.min(now + BURST_PAUSE) };

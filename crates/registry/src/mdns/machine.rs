@@ -1,7 +1,7 @@
 //! Everything that an mDNS registry decides: requests and packets in, packets and answers out. It has no socket and no clock,
 //! and all that it draws at random comes from the seed that it is given.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use callsign_core::{
     Domain, Node, NodeKey, ServiceName, WatchEvent,
@@ -135,7 +135,13 @@ pub(super) struct Machine {
     batch: Batch,
     sweep: Instant,
     outbox: Vec<Packet>,
+    replies: Replies,
 }
+
+/// Answers that are given once everything that they tell of has been sent: who hears that a node is there, or is not any
+/// more, may look from elsewhere.
+#[derive(Default)]
+pub(super) struct Replies(Vec<Box<dyn FnOnce() + Send>>);
 
 /// Somebody whose answer is not ready.
 #[derive(Debug)]
@@ -162,6 +168,7 @@ impl Machine {
             batch: Batch::default(),
             sweep: now + SWEEP_EVERY,
             outbox: Vec::new(),
+            replies: Replies::default(),
             rng,
         }
     }
@@ -179,14 +186,16 @@ impl Machine {
                 }
             },
             Request::Update { serial, node, reply } if !reply.is_closed() => {
-                let _ = reply.send(self.responder.update(serial, &node, now));
+                let updated = self.responder.update(serial, &node, now);
+                self.replies.put(reply, updated);
             }
             Request::Release { serial, key, reply } => {
                 self.responder.release(serial, &key, now);
-                let _ = reply.send(());
+                self.replies.put(reply, ());
             }
             Request::Deregister { key, reply } if !reply.is_closed() => {
-                let _ = reply.send(self.deregister(&key, now));
+                let deregistered = self.deregister(&key, now);
+                self.replies.put(reply, deregistered);
             }
             Request::Look(look) if !look.reply.is_closed() => self.look(look, now),
             #[cfg(test)]
@@ -305,6 +314,12 @@ impl Machine {
         std::mem::take(&mut self.outbox)
     }
 
+    /// Tells those who asked that it is done, now that everything has been sent.
+    pub(super) fn reply(&mut self) {
+        self.responder.replies.give();
+        self.replies.give();
+    }
+
     /// What changed, if anything did.
     pub(super) fn take_batch(&mut self) -> Option<Batch> {
         self.batch.events.extend(self.cache.take_changes());
@@ -367,7 +382,9 @@ impl Machine {
     }
 
     fn hear_node(&mut self, heard: HeardNode, now: Instant) {
-        if self.responder.hear(&heard, now) || self.responder.is_ours(heard.stamp) {
+        // What somebody said before it left is nothing to quarrel about.
+        let is_old = self.cache.is_old(&heard.key, heard.stamp, now);
+        if is_old || self.responder.hear(&heard, now) || self.responder.is_ours(heard.stamp) {
             return;
         }
         let (domain, service) = (names::domain(&heard.key.domain), heard.service.clone());
@@ -417,3 +434,25 @@ impl Machine {
         }
     }
 }
+
+// === impl Replies ===
+
+impl Replies {
+    pub(super) fn put<T: Send + 'static>(&mut self, to: oneshot::Sender<T>, answer: T) {
+        // If nobody is there to take it, it is dropped, and a registration is let go of.
+        self.0.push(Box::new(move || drop(to.send(answer))));
+    }
+
+    fn give(&mut self) {
+        self.0.drain(..).for_each(|reply| reply());
+    }
+}
+
+impl fmt::Debug for Replies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Replies").field(&self.0.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     dns::{Name, Question, Read, kind},
     entry::{self, HeardNode, Telling},
-    machine::To,
+    machine::{Replies, To},
     names,
     text::Stamp,
 };
@@ -89,6 +89,7 @@ pub(super) struct Responder {
     by_instance: HashMap<Name, NodeKey>,
     leaving: Vec<Leaving>,
     dropped: Arc<Dropped>,
+    pub(super) replies: Replies,
     pub(super) packets: Vec<(Vec<u8>, To)>,
     pub(super) changes: Vec<Change>,
 }
@@ -136,6 +137,7 @@ impl Responder {
             by_instance: HashMap::new(),
             leaving: Vec::new(),
             dropped: Arc::default(),
+            replies: Replies::default(),
             packets: Vec::new(),
             changes: Vec::new(),
         }
@@ -163,7 +165,8 @@ impl Responder {
             Some(Own { state: State::There { .. }, lost: older, said, .. }) => {
                 let message = format!("the same process registered {key} again");
                 older.send_replace(Some(Error::new(ErrorKind::Conflict, "hold registration", message)));
-                let _ = reply.send(Ok(self.registered(&key, serial, &lost)));
+                let registered = self.registered(&key, serial, &lost);
+                self.replies.put(reply, Ok(registered));
                 self.changes.push(Change::Told(key.clone()));
                 let state = State::There { announced: 0 };
                 self.nodes
@@ -384,8 +387,8 @@ impl Responder {
                 own.next = Some(now);
                 self.changes.push(Change::Told(key.clone()));
                 let (serial, lost) = (own.serial, own.lost.clone());
-                // If nobody is there to take it, it is dropped, and so let go of.
-                let _ = reply.send(Ok(self.registered(key, serial, &lost)));
+                let registered = self.registered(key, serial, &lost);
+                self.replies.put(reply, Ok(registered));
             }
             State::There { announced } => {
                 own.next = ANNOUNCED_AGAIN.get(*announced).map(|wait| now + *wait);

@@ -56,17 +56,18 @@ pub(super) enum Via {
 // === impl Sockets ===
 
 impl Sockets {
-    /// Opens them. It is enough if one family can be had.
+    /// Opens them. A family that this machine does not have is done without, if it has the other.
     ///
     /// # Errors
     ///
-    /// Why neither can.
+    /// Why one cannot be had.
     pub(super) fn open(port: u16, ipv4: bool, ipv6: bool) -> io::Result<Self> {
         let v4 = ipv4.then(|| Family::open_v4(port));
         let v6 = ipv6.then(|| Family::open_v6(port));
         let (v4, v6) = match (v4, v6) {
-            (Some(Err(error)), None | Some(Err(_))) | (None, Some(Err(error))) => return Err(error),
-            (v4, v6) => (v4.and_then(Result::ok), v6.and_then(Result::ok)),
+            (Some(Err(_)), Some(Ok(v6))) if !has(Domain::IPV4) => (None, Some(v6)),
+            (Some(Ok(v4)), Some(Err(_))) if !has(Domain::IPV6) => (Some(v4), None),
+            (v4, v6) => (v4.transpose()?, v6.transpose()?),
         };
         Ok(Self { port, v4, v6 })
     }
@@ -176,6 +177,9 @@ impl Family {
             let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
             socket.set_multicast_loop_v4(true)?;
             socket.set_multicast_ttl_v4(HOPS)?;
+            // Otherwise what other programs joined would be heard too, on interfaces that are not wanted here.
+            #[cfg(target_os = "linux")]
+            socket.set_multicast_all_v4(false)?;
             bind(socket, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
         };
         Ok(Self { shared: open(port)?, own: open(0)?, joined: BTreeSet::new() })
@@ -187,6 +191,8 @@ impl Family {
             socket.set_only_v6(true)?;
             socket.set_multicast_loop_v6(true)?;
             socket.set_multicast_hops_v6(HOPS)?;
+            #[cfg(target_os = "linux")]
+            socket.set_multicast_all_v6(false)?;
             bind(socket, SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
         };
         Ok(Self { shared: open(port)?, own: open(0)?, joined: BTreeSet::new() })
@@ -202,11 +208,16 @@ impl Family {
 
 // === free functions ===
 
+/// Whether this machine has a family at all: IPv6 can be turned off.
+fn has(domain: Domain) -> bool {
+    Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).is_ok()
+}
+
 fn bind(socket: Socket, to: SocketAddr) -> io::Result<UdpSocket> {
     if to.port() != 0 {
         socket.set_reuse_address(true)?;
         // Where sharing a port has a name of its own. Linux would choose one of all who say so for each packet.
-        #[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
+        #[cfg(not(any(target_os = "linux", windows)))]
         socket.set_reuse_port(true)?;
     }
     // The kernel may give less.

@@ -51,7 +51,21 @@ impl Host {
             host.ip(&format!("addr add fd77::{number}/64 dev eth0 nodad"));
             host.ip("link set eth0 up");
         }
+        hosts.iter().for_each(|host| host.wait_for("eth0"));
         hosts
+    }
+
+    /// Waits until an interface is running: the kernel finds that out a moment after both ends of the cable are up.
+    ///
+    /// # Panics
+    ///
+    /// When it does not for as long as it takes to ask a thousand times.
+    pub(crate) fn wait_for(&self, interface: &str) {
+        let is_running = |_| {
+            let output = self.command("ip").args(["link", "show", "dev", interface]).output();
+            String::from_utf8_lossy(&output.expect("`ip`").stdout).contains("LOWER_UP")
+        };
+        assert!((0..1000).any(is_running), "{interface} does not come up");
     }
 
     /// Connects an interface of this host with one of another.

@@ -1,0 +1,6 @@
+//! What needs network namespaces, and therefore root.
+
+mod deaths;
+mod faults;
+mod hosts;
+mod relay;
