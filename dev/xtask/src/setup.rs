@@ -35,6 +35,13 @@ pub(crate) const FOR_TESTS: &[Need] = &[
         programs: &["etcd"],
         debian: &["etcd-server"],
     },
+    Need {
+        name: "iproute2",
+        why: "mDNS is tested on hosts with cables of their own",
+        programs: &["ip"],
+        debian: &["iproute2"],
+    },
+    Need { name: "util-linux", why: "it makes those hosts", programs: &["unshare"], debian: &["util-linux"] },
     Need { name: "bash", why: "the README's shell blocks run in it", programs: &["bash"], debian: &["bash"] },
 ];
 
@@ -63,6 +70,11 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
             Err(format!("{} is still missing after installing {:?}", need.name, need.debian).into())
         }
     }
+}
+
+/// Whether this user may make network namespaces, as root may almost everywhere.
+pub(crate) fn may_make_namespaces() -> bool {
+    Step::new("unshare", &["--net", "true"]).output().is_ok()
 }
 
 /// Says of each need whether it is there.
