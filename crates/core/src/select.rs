@@ -64,4 +64,4 @@ pub use self::key::hash_key;
 pub use self::load::{Load, Outcome, Ticket};
 pub use self::policy::{Candidates, CustomStrategy};
 pub use self::slate::{Member, PickRequest, Picked, Slate};
-pub use self::strategy::{AdaptiveConfig, Choices, HashConfig, Strategy};
+pub use self::strategy::{AdaptiveConfig, Aperture, Choices, HashConfig, Strategy};

@@ -9,6 +9,7 @@ mod calls;
 mod frame;
 mod local;
 mod pick;
+mod slates;
 
 use std::{alloc::System, process::ExitCode};
 
@@ -23,10 +24,11 @@ type Benchmark = (&'static str, &'static str, fn(&Settings) -> frame::Report);
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-const BENCHMARKS: [Benchmark; 5] = [
+const BENCHMARKS: [Benchmark; 6] = [
     ("calls", "unary calls, beside tonic's channels, hyper and bare h2", calls::unary),
     ("streams", "large messages and reply streams, beside tonic's channels", calls::streams),
     ("pick", "choosing a node, by each strategy, beside tower's balancer", pick::run),
+    ("slates", "publishing that a node has come or gone, with up to 10,000 nodes", slates::run),
     ("local", "the local registry: how soon a change is seen, a killed process too", local::seen),
     ("local-size", "the local registry: lists and memory, with 1,000 and 10,000 nodes", local::size),
 ];

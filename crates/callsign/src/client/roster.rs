@@ -197,8 +197,8 @@ impl Roster {
                     self.published.send_replace(());
                 }
                 now = second.tick() => {
-                    self.state().slate.tick(now);
-                    if self.review(now) {
+                    let aperture_changed = self.state().slate.tick(now);
+                    if self.review(now) || aperture_changed {
                         self.publish(&source, &seats, &unfit, &mut rng);
                     }
                     if self.is_idle(&mut usage, &seats, now) && !self.asleep.load(Ordering::Relaxed) {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Filters, Load, NoPick, Strategy, Ticket,
-    density::Density,
+    density::{Density, Sums},
     strategy::Choices,
     view::{Candidate, View},
     views::{Found, Views},
@@ -80,19 +80,21 @@ impl<T> Slate<T> {
         if let Strategy::Adaptive(_) = strategy {
             assume_median(&members);
         }
-        let all = View::new(strategy, filters, &members, previous.map(|previous| &previous.all), rng);
-        let views = Views::new();
-        if let Some(previous) = previous {
-            for (entry, idle) in previous.views.worth_keeping() {
-                let narrowed = filters.and_all(&entry.filters);
-                let view = View::new(strategy, &narrowed, &members, Some(&entry.view), rng);
-                views.keep(&entry.filters, view, idle);
-            }
-        }
         let density = Density::new(
             count_calls(&members),
             previous.map(|previous| (&previous.density, count_calls(&previous.members))),
         );
+        let aperture = |nodes| aperture(strategy, &density, nodes);
+        let all =
+            View::new(strategy, filters, &members, previous.map(|previous| &previous.all), &aperture, rng);
+        let views = Views::new();
+        if let Some(previous) = previous {
+            for (entry, idle) in previous.views.worth_keeping() {
+                let narrowed = filters.and_all(&entry.filters);
+                let view = View::new(strategy, &narrowed, &members, Some(&entry.view), &aperture, rng);
+                views.keep(&entry.filters, view, idle);
+            }
+        }
         let ramping = members.iter().filter(|member| member.load.is_ramping()).count();
         let ramps = ramping > 0 && ramping * 2 <= members.len() && !strategy.uses_key();
         Self { members, strategy: strategy.clone(), filters: filters.clone(), all, views, density, ramps }
@@ -139,10 +141,14 @@ impl<T> Slate<T> {
     /// Takes note of the time and of how many calls were made by then. To be called about once a second; it goes over all members.
     ///
     /// New nodes get a little more than before.
-    /// From that the adaptive strategy learns how many nodes to compare ([`Choices::ByDensity`]). Without it, it compares eight.
-    pub fn tick(&self, now: Instant) {
-        self.density.tick(count_calls(&self.members), self.members.len(), now);
+    /// From that the adaptive strategy learns how many nodes to compare ([`Choices::ByDensity`]), and among how many
+    /// ([`Aperture::ByFlow`](super::Aperture::ByFlow)). Without it, it compares eight among twenty. Returns whether a new slate is due, for another aperture.
+    pub fn tick(&self, now: Instant) -> bool {
         self.members.iter().for_each(|member| member.load.climb(now));
+        let Strategy::Adaptive(config) = &self.strategy else { return false };
+        let inflight = self.members.iter().map(|member| u64::from(member.load.about_inflight())).sum();
+        let sums = Sums { nodes: self.members.len(), calls: count_calls(&self.members), inflight };
+        self.density.tick(sums, now, config)
     }
 
     /// Whether so few nodes can be used that verdicts on their [health](crate::health) are ignored. It begins below one half, and
@@ -167,7 +173,8 @@ impl<T> Slate<T> {
 
     fn view(&self, filters: &Filters, rng: &mut fastrand::Rng) -> Found<'_> {
         self.views.find(filters, || {
-            View::new(&self.strategy, &self.filters.and_all(filters), &self.members, None, rng)
+            let aperture = |nodes| aperture(&self.strategy, &self.density, nodes);
+            View::new(&self.strategy, &self.filters.and_all(filters), &self.members, None, &aperture, rng)
         })
     }
 
@@ -199,6 +206,14 @@ fn assume_median<T>(members: &[Member<T>]) {
     let (_, median, _) = known.select_nth_unstable_by(middle, f64::total_cmp);
     for member in members {
         member.load.assume_g(*median);
+    }
+}
+
+/// How many of `nodes` nodes the strategy draws from.
+fn aperture(strategy: &Strategy, density: &Density, nodes: usize) -> usize {
+    match strategy {
+        Strategy::Adaptive(config) => density.aperture(config, nodes),
+        _ => nodes,
     }
 }
 

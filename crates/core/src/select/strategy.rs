@@ -44,7 +44,25 @@ pub enum Strategy {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdaptiveConfig {
     pub(super) choices: Choices,
+    pub(super) aperture: Aperture,
+    pub(super) clients: Option<usize>,
     pub(super) model: Model,
+}
+
+/// Among how many nodes the adaptive strategy draws those that it compares.
+///
+/// Each client keeps to nodes of its own, drawn by chance. When one of them cannot be called, another takes its place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Aperture {
+    /// All, if there are up to twenty. Else from twelve to twenty, so that each is called often enough to be known, and more when
+    /// this client has more calls in flight, or there are few clients ([`AdaptiveConfig::clients`]).
+    #[default]
+    ByFlow,
+    /// All.
+    All,
+    /// As many as said; fewer than 2 count as 2.
+    Fixed(u32),
 }
 
 /// Settings of [`Strategy::RingHash`], [`Strategy::Maglev`] and [`Strategy::Rendezvous`].
@@ -182,6 +200,19 @@ impl AdaptiveConfig {
         Self { choices, ..self }
     }
 
+    /// Among how many nodes they are drawn.
+    #[must_use]
+    pub fn aperture(self, aperture: Aperture) -> Self {
+        Self { aperture, ..self }
+    }
+
+    /// About how many clients like this one there are, if that is known: their apertures then are wide enough together for every
+    /// node to have six of them. Zero is taken for one.
+    #[must_use]
+    pub fn clients(self, clients: u32) -> Self {
+        Self { clients: Some(clients.max(1) as usize), ..self }
+    }
+
     /// How fast latency is forgotten: after this long, without a new sample, an estimate is down to 37 %. 10 s unless set.
     ///
     /// The estimate of a node that answers many calls follows them faster: it rises in a twentieth of this time, at most half a
@@ -220,7 +251,12 @@ impl AdaptiveConfig {
 
 impl Default for AdaptiveConfig {
     fn default() -> Self {
-        Self { choices: Choices::default(), model: Model::DEFAULT }
+        Self {
+            choices: Choices::default(),
+            aperture: Aperture::default(),
+            clients: None,
+            model: Model::DEFAULT,
+        }
     }
 }
 

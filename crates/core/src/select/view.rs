@@ -19,7 +19,8 @@ const CALM_FROM: f64 = 0.55;
 pub(super) struct View {
     /// In the order of their ranks; those that were ready when the view was made come first.
     candidates: Box<[Candidate]>,
-    /// How many the strategy draws from.
+    /// How many the strategy draws from: those that were ready, or as many of them as the aperture is wide. Their ranks are random to
+    /// each client, and stay, so clients have different apertures that change by a node when a node comes or goes.
     drawn_from: usize,
     policy: Policy,
     /// Hardly any candidate can be used: no verdict counts.
@@ -48,6 +49,7 @@ impl View {
         filters: &Filters,
         members: &[Member<T>],
         previous: Option<&Self>,
+        aperture: &dyn Fn(usize) -> usize,
         rng: &mut fastrand::Rng,
     ) -> Self {
         let passing: Vec<_> =
@@ -78,7 +80,8 @@ impl View {
         let ready = candidates.partition_point(|(unready, ..)| !*unready);
         let candidates: Box<[_]> = candidates.into_iter().map(|(.., candidate)| candidate).collect();
         // A node that is not ready keeps its keys, for when it is again.
-        let drawn_from = if ready == 0 || strategy.uses_key() { candidates.len() } else { ready };
+        let drawn_from =
+            if ready == 0 || strategy.uses_key() { candidates.len() } else { aperture(ready).min(ready) };
         let previous = previous.map(|view| (&view.policy, &view.candidates[..view.drawn_from]));
         let policy = Policy::new(strategy, &candidates[..drawn_from], previous, rng);
         Self { candidates, drawn_from, policy, panic, none }

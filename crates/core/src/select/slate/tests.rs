@@ -208,7 +208,8 @@ fn the_same_seed_picks_the_same_nodes() {
 #[test]
 fn among_equals_every_node_has_the_same_share() {
     let least = |choices| Strategy::LeastRequest { choices };
-    let adaptive = |choices| Strategy::Adaptive(AdaptiveConfig::default().choices(Choices::Fixed(choices)));
+    let all = AdaptiveConfig::default().aperture(crate::select::Aperture::All);
+    let adaptive = |choices| Strategy::Adaptive(all.choices(Choices::Fixed(choices)));
     for strategy in
         [Strategy::Random, least(2), least(3), least(5), least(8), adaptive(2), adaptive(7), adaptive(8)]
     {

@@ -152,11 +152,36 @@ fn with_hardly_any_calls_two_are_compared_and_with_many_eight() {
     let (slate, start) = (slate(&Strategy::default(), members(10)), Instant::now());
     assert_eq!(slate.choices(), 8);
     let second = |n: u64| start + Duration::from_secs(n);
-    (0..60).for_each(|n| slate.tick(second(n)));
+    for n in 0..60 {
+        slate.tick(second(n));
+    }
     assert_eq!(slate.choices(), 2);
     for n in 60..180 {
         (0..10).for_each(|_| slate.members()[0].load.ticket().mark(Outcome::Success, MS, second(n)));
         slate.tick(second(n));
     }
     assert_eq!(slate.choices(), 8);
+}
+
+#[test]
+fn picks_keep_to_the_aperture_and_another_node_takes_the_place_of_one_that_is_lost() {
+    let config = AdaptiveConfig::default().aperture(crate::select::Aperture::Fixed(12));
+    let (strategy, mut rng) = (Strategy::Adaptive(config), rng());
+    let members = members(100);
+    let first = slate(&strategy, members.clone());
+    let used = |slate: &Slate<()>| -> Vec<usize> {
+        let counts = shares(slate, 2000);
+        (0..100).filter(|n| counts[*n] > 0).collect()
+    };
+    let before = used(&first);
+    assert_eq!(before.len(), 12);
+    members[before[3]].load.set_ready(false);
+    assert_eq!(used(&first).len(), 11, "until there is a new slate, the others do");
+    let second = Slate::new(&strategy, &Filters::default(), members.clone(), Some(&first), &mut rng);
+    let after = used(&second);
+    assert_eq!((after.len(), after.iter().filter(|n| before.contains(n)).count()), (12, 11));
+    members.iter().for_each(|member| member.load.set_ready(false));
+    let other = (0..100).find(|n| !after.contains(n)).unwrap();
+    members[other].load.set_ready(true);
+    assert_eq!(used(&second), [other], "outside of the aperture is better than nobody");
 }
