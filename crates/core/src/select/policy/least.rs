@@ -20,6 +20,9 @@ const REQUEST_LOT: f64 = 0.5;
 /// when each was last called, and the least of them would get all calls until something else happens to it.
 const COST_LOT: f64 = 0.1;
 
+/// What a lot adds at most where costs are assumed: these are equal but for the calls in flight, and each of those counts.
+const TIE_LOT: f64 = 1e-6;
+
 /// A node that is left out of a comparison is taken all the same if by its own cost, as a logarithm, it is cheaper by this: half.
 const FAR_CHEAPER: f64 = std::f64::consts::LN_2;
 
@@ -219,7 +222,7 @@ fn least_with_unproven(
     let latest = drawn().filter_map(|index| candidates[index].load.last_sample()).fold(0.0, f64::max);
     let (mut best, mut to_beat) = (NONE, f64::INFINITY);
     for index in drawn() {
-        let key = candidates[index].load.score_assuming(latest) + COST_LOT * rng.f64();
+        let key = candidates[index].load.score_assuming(latest) + TIE_LOT * rng.f64();
         if key < to_beat {
             (best, to_beat) = (index, key);
         }
