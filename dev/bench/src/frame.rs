@@ -172,15 +172,19 @@ impl fmt::Display for Report {
 ///
 /// The thread's own time, not that on the wall: what else the machine does meanwhile shows less. `work` is called many times
 /// between two looks at the clock, so the clock does not count.
-pub(crate) fn nanoseconds<R>(span: Duration, mut work: impl FnMut() -> R) -> f64 {
-    const BATCH: u32 = 1000;
+pub(crate) fn nanoseconds<R>(span: Duration, work: impl FnMut() -> R) -> f64 {
+    nanoseconds_in_batches(1000, span, work)
+}
+
+/// The same for work that takes so long that few runs must do.
+pub(crate) fn nanoseconds_in_batches<R>(batch: u32, span: Duration, mut work: impl FnMut() -> R) -> f64 {
     let start = thread_time();
     let mut calls = 0_u64;
     loop {
-        for _ in 0..BATCH {
+        for _ in 0..batch {
             black_box(work());
         }
-        calls += u64::from(BATCH);
+        calls += u64::from(batch);
         let elapsed = thread_time() - start;
         if elapsed >= span {
             return elapsed.as_nanos() as f64 / calls as f64;

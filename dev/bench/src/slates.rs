@@ -8,15 +8,15 @@ use callsign_core::{
 };
 use tokio::time::Instant;
 
-use crate::frame::{Comparison, Metric, Report, Settings, nanoseconds};
+use crate::frame::{Comparison, Metric, Report, Settings, nanoseconds_in_batches};
 
 const SIZES: [(usize, &str); 3] = [(100, "100 nodes"), (1000, "1000 nodes"), (10_000, "10,000 nodes")];
 
 /// Microseconds for a slate from which a node has gone, or to which it has come back.
 pub(crate) fn run(settings: &Settings) -> Report {
     let metrics = SIZES.map(|(_, name)| Metric { name, digits: 0 });
-    let mut comparison = Comparison::new("µs to publish that a node has come or gone", metrics);
     let everybody = SIZES.map(|(nodes, _)| members(nodes));
+    let mut comparison = Comparison::new("µs to publish that a node has come or gone", metrics);
     for name in Strategy::NAMES {
         let strategy: Strategy = name.parse().expect("the strategy is known");
         let everybody = &everybody;
@@ -49,7 +49,7 @@ fn change(strategy: &Strategy, members: &[Member<()>], filters: Option<&Filters>
     let (mut rng, all) = (fastrand::Rng::with_seed(1), Filters::default());
     let mut slate = Slate::new(strategy, &all, members.to_vec(), None, &mut rng);
     let mut count = 0;
-    let nanoseconds = nanoseconds(span.max(Duration::from_millis(100)), || {
+    let nanoseconds = nanoseconds_in_batches(4, span, || {
         count += 1;
         let gone = usize::from(count % 2 == 1);
         if let Some(filters) = filters {
