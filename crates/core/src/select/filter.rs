@@ -122,6 +122,18 @@ impl Filter {
         node.metadata().get(key)
     }
 
+    /// Whether both want something else in the same place.
+    fn contradicts(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Version(a), Self::Version(b)) => !version_matches(a, b) && !version_matches(b, a),
+            (Self::Group(a), Self::Group(b))
+            | (Self::Zone(a), Self::Zone(b))
+            | (Self::Protocol(a), Self::Protocol(b)) => a != b,
+            (Self::Label { key: k, value: a }, Self::Label { key: l, value: b }) => k == l && a != b,
+            _ => false,
+        }
+    }
+
     /// What makes two filters the same, in the order they are sorted by.
     fn identity(&self) -> (u8, &str, &str, usize) {
         match self {
@@ -233,6 +245,22 @@ impl Filters {
             return self.clone();
         }
         Self::new(self.iter().chain(other.iter()).cloned())
+    }
+
+    /// Fails if no node can meet all conditions, because two of them want different values in the same place.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) with these two.
+    pub fn check(&self) -> Result<()> {
+        for (n, one) in self.iter().enumerate() {
+            if let Some(other) = self.iter().skip(n + 1).find(|other| one.contradicts(other)) {
+                let message = format!("no node can be of {one} and of {other}");
+                return Err(Error::invalid("narrow down the nodes", message)
+                    .with_hint("leave one of them out, or prefer one to the other"));
+            }
+        }
+        Ok(())
     }
 
     /// Whether every node passes, because there is no condition.

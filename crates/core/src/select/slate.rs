@@ -1,14 +1,21 @@
 //! One immutable snapshot of the nodes and of all that must agree with them.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use tokio::time::Instant;
 
 use super::{
-    Filters, Load, NoPick, Strategy, Ticket,
+    Filters, Load, NoPick, Shape, Strategy, Ticket,
     density::{Density, Sums},
+    plan::{Making, Plan},
     strategy::Choices,
-    view::{Candidate, View},
+    view::Candidate,
     views::{Found, Views},
 };
 use crate::model::{Node, NodeId};
@@ -44,6 +51,8 @@ pub struct Picked<'a, T> {
     pub index: usize,
     /// The call's place in the node's in-flight count.
     pub ticket: Ticket,
+    /// Why it is another node than the [`Shape`] asks for, if it is.
+    pub instead: Option<Arc<str>>,
 }
 
 /// One immutable snapshot: members, their weights, the strategy's tables, and a view for each set of filters in use.
@@ -55,8 +64,11 @@ pub struct Slate<T> {
     strategy: Strategy,
     filters: Filters,
     /// The view for requests without filters of their own.
-    all: View,
+    all: Plan,
     views: Views,
+    shape: Shape,
+    /// Calls that went elsewhere than the shape says, in this slate and those before.
+    fallbacks: Arc<AtomicU64>,
     density: Density,
     /// New nodes get less than their share, since they are not the most.
     ramps: bool,
@@ -76,6 +88,18 @@ impl<T> Slate<T> {
         previous: Option<&Self>,
         rng: &mut fastrand::Rng,
     ) -> Self {
+        Self::shaped(strategy, filters, &Shape::default(), members, previous, rng)
+    }
+
+    /// The same with a [`Shape`] to the calls.
+    pub fn shaped(
+        strategy: &Strategy,
+        filters: &Filters,
+        shape: &Shape,
+        members: Vec<Member<T>>,
+        previous: Option<&Self>,
+        rng: &mut fastrand::Rng,
+    ) -> Self {
         let members = members.into_boxed_slice();
         if let Strategy::Adaptive(_) = strategy {
             assume_median(&members);
@@ -85,19 +109,20 @@ impl<T> Slate<T> {
             previous.map(|previous| (&previous.density, count_calls(&previous.members))),
         );
         let aperture = |nodes| aperture(strategy, &density, nodes);
-        let all =
-            View::new(strategy, filters, &members, previous.map(|previous| &previous.all), &aperture, rng);
+        let making = Making { strategy, shape, members: &members, aperture: &aperture };
+        let all = Plan::new(&making, filters, previous.map(|previous| &previous.all), rng);
         let views = Views::new();
         if let Some(previous) = previous {
             for (entry, idle) in previous.views.worth_keeping() {
                 let narrowed = filters.and_all(&entry.filters);
-                let view = View::new(strategy, &narrowed, &members, Some(&entry.view), &aperture, rng);
-                views.keep(&entry.filters, view, idle);
+                views.keep(&entry.filters, Plan::new(&making, &narrowed, Some(&entry.plan), rng), idle);
             }
         }
         let ramping = members.iter().filter(|member| member.load.is_ramping()).count();
         let ramps = ramping > 0 && ramping * 2 <= members.len() && !strategy.uses_key();
-        Self { members, strategy: strategy.clone(), filters: filters.clone(), all, views, density, ramps }
+        let fallbacks = previous.map(|previous| previous.fallbacks.clone()).unwrap_or_default();
+        let (strategy, filters, shape) = (strategy.clone(), filters.clone(), shape.clone());
+        Self { members, strategy, filters, all, views, shape, fallbacks, density, ramps }
     }
 
     /// Chooses a member and takes a place on it.
@@ -114,9 +139,9 @@ impl<T> Slate<T> {
         match request.filters {
             Some(filters) if !filters.is_empty() => {
                 let view = self.view(filters, rng);
-                view.pick(request, choices, self.ramps, rng).map(|candidate| self.picked(candidate))
+                view.pick(request, choices, self.ramps, rng).map(|found| self.picked(found))
             }
-            _ => self.all.pick(request, choices, self.ramps, rng).map(|candidate| self.picked(candidate)),
+            _ => self.all.pick(request, choices, self.ramps, rng).map(|found| self.picked(found)),
         }
     }
 
@@ -142,13 +167,21 @@ impl<T> Slate<T> {
     ///
     /// New nodes get a little more than before.
     /// From that the adaptive strategy learns how many nodes to compare ([`Choices::ByDensity`]), and among how many
-    /// ([`Aperture::ByFlow`](super::Aperture::ByFlow)). Without it, it compares eight among twenty. Returns whether a new slate is due, for another aperture.
+    /// ([`Aperture::ByFlow`](super::Aperture::ByFlow)). Without it, it compares eight among twenty. Returns whether a new slate is due,
+    /// for another aperture or to return to a better preference.
     pub fn tick(&self, now: Instant) -> bool {
         self.members.iter().for_each(|member| member.load.climb(now));
-        let Strategy::Adaptive(config) = &self.strategy else { return false };
+        let waiting = self.all.is_waiting() || self.views.plans().any(Plan::is_waiting);
+        let Strategy::Adaptive(config) = &self.strategy else { return waiting };
         let inflight = self.members.iter().map(|member| u64::from(member.load.about_inflight())).sum();
         let sums = Sums { nodes: self.members.len(), calls: count_calls(&self.members), inflight };
-        self.density.tick(sums, now, config)
+        self.density.tick(sums, now, config) || waiting
+    }
+
+    /// How many calls have gone to other nodes than the [`Shape`] asks for, since there was none of these.
+    #[must_use]
+    pub fn fallbacks(&self) -> u64 {
+        self.fallbacks.load(Relaxed)
     }
 
     /// Whether so few nodes can be used that verdicts on their [health](crate::health) are ignored. It begins below one half, and
@@ -174,14 +207,24 @@ impl<T> Slate<T> {
     fn view(&self, filters: &Filters, rng: &mut fastrand::Rng) -> Found<'_> {
         self.views.find(filters, || {
             let aperture = |nodes| aperture(&self.strategy, &self.density, nodes);
-            View::new(&self.strategy, &self.filters.and_all(filters), &self.members, None, &aperture, rng)
+            let making = Making {
+                strategy: &self.strategy,
+                shape: &self.shape,
+                members: &self.members,
+                aperture: &aperture,
+            };
+            Plan::new(&making, &self.filters.and_all(filters), None, rng)
         })
     }
 
     #[inline]
-    fn picked(&self, candidate: &Candidate) -> Picked<'_, T> {
+    fn picked(&self, (candidate, instead): (&Candidate, Option<&Arc<str>>)) -> Picked<'_, T> {
         let index = candidate.member as usize;
-        Picked { member: &self.members[index], index, ticket: candidate.load.ticket() }
+        let instead = instead.map(|instead| {
+            self.fallbacks.fetch_add(1, Relaxed);
+            instead.clone()
+        });
+        Picked { member: &self.members[index], index, ticket: candidate.load.ticket(), instead }
     }
 }
 

@@ -29,6 +29,9 @@ pub(super) struct View {
     none: NoPick,
 }
 
+/// Members, with their indices.
+pub(super) type Passing<'a, T> = Vec<(usize, &'a Member<T>)>;
+
 /// A member that may be picked: what a pick reads of it, side by side.
 #[derive(Debug)]
 pub(super) struct Candidate {
@@ -48,18 +51,17 @@ impl View {
         strategy: &Strategy,
         filters: &Filters,
         members: &[Member<T>],
+        passing: &Passing<'_, T>,
         previous: Option<&Self>,
         aperture: &dyn Fn(usize) -> usize,
         rng: &mut fastrand::Rng,
     ) -> Self {
-        let passing: Vec<_> =
-            members.iter().enumerate().filter(|(_, member)| filters.pass(&member.node)).collect();
         let none = match passing.is_empty() {
             true if !members.is_empty() => filtered(filters, members),
             _ => NoPick::Empty,
         };
         let published: Vec<_> = passing.iter().map(|(_, member)| member.node.weight()).collect();
-        let panic = is_panic(&passing, previous.is_some_and(|view| view.panic));
+        let panic = is_panic(passing, previous.is_some_and(|view| view.panic));
         let mask = if panic { load::FACTS } else { load::ALL };
         let mut candidates: Vec<_> = passing
             .iter()
@@ -155,7 +157,7 @@ impl Candidate {
 }
 
 /// Whether verdicts are to be ignored, since with them hardly anybody could be used. Nodes of weight zero do not count.
-fn is_panic<T>(passing: &[(usize, &Member<T>)], before: bool) -> bool {
+fn is_panic<T>(passing: &Passing<'_, T>, before: bool) -> bool {
     let counted = || passing.iter().filter(|(_, member)| member.node.weight() != Some(0));
     let ejected = counted().filter(|(_, member)| member.load.is_ejected()).count();
     if ejected == 0 {

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use super::{Filters, view::View};
+use super::{Filters, plan::Plan};
 
 /// Slots in the table.
 const SLOTS: usize = 64;
@@ -26,15 +26,15 @@ pub(super) struct Views(Box<[OnceLock<Box<Entry>>]>);
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) filters: Filters,
-    pub(super) view: View,
+    pub(super) plan: Plan,
     used: AtomicBool,
     idle: u8,
 }
 
 /// A view that the table keeps, or one that found no room in it.
 pub(super) enum Found<'a> {
-    Kept(&'a View),
-    Single(Box<View>),
+    Kept(&'a Plan),
+    Single(Box<Plan>),
 }
 
 // === impl Views ===
@@ -45,7 +45,7 @@ impl Views {
     }
 
     /// The view for `filters`, made by `make` if there is none yet.
-    pub(super) fn find(&self, filters: &Filters, make: impl FnOnce() -> View) -> Found<'_> {
+    pub(super) fn find(&self, filters: &Filters, make: impl FnOnce() -> Plan) -> Found<'_> {
         for slot in self.walk(filters) {
             match slot.get() {
                 Some(entry) if entry.filters == *filters => return entry.take(),
@@ -65,9 +65,14 @@ impl Views {
         })
     }
 
+    /// All plans in the table.
+    pub(super) fn plans(&self) -> impl Iterator<Item = &Plan> {
+        self.0.iter().filter_map(OnceLock::get).map(|entry| &entry.plan)
+    }
+
     /// Keeps a view made from one of an earlier slate.
-    pub(super) fn keep(&self, filters: &Filters, view: View, idle: u8) {
-        let mut entry = Entry::new(filters, view, false, idle);
+    pub(super) fn keep(&self, filters: &Filters, plan: Plan, idle: u8) {
+        let mut entry = Entry::new(filters, plan, false, idle);
         for slot in self.walk(filters) {
             match slot.set(entry) {
                 Ok(()) => return,
@@ -77,7 +82,7 @@ impl Views {
     }
 
     /// Puts a new view into the first free slot, unless another thread was faster with the same filters.
-    fn fill(&self, filters: &Filters, view: View) -> Found<'_> {
+    fn fill(&self, filters: &Filters, view: Plan) -> Found<'_> {
         let mut entry = Entry::new(filters, view, true, 0);
         for slot in self.walk(filters) {
             match slot.set(entry) {
@@ -92,7 +97,7 @@ impl Views {
                 return found.take();
             }
         }
-        Found::Single(Box::new(entry.view))
+        Found::Single(Box::new(entry.plan))
     }
 
     fn walk(&self, filters: &Filters) -> impl Iterator<Item = &OnceLock<Box<Entry>>> {
@@ -104,8 +109,8 @@ impl Views {
 // === impl Entry ===
 
 impl Entry {
-    fn new(filters: &Filters, view: View, used: bool, idle: u8) -> Box<Self> {
-        Box::new(Self { filters: filters.clone(), view, used: AtomicBool::new(used), idle })
+    fn new(filters: &Filters, plan: Plan, used: bool, idle: u8) -> Box<Self> {
+        Box::new(Self { filters: filters.clone(), plan, used: AtomicBool::new(used), idle })
     }
 
     fn take(&self) -> Found<'_> {
@@ -113,19 +118,19 @@ impl Entry {
         if !self.used.load(Relaxed) {
             self.used.store(true, Relaxed);
         }
-        Found::Kept(&self.view)
+        Found::Kept(&self.plan)
     }
 }
 
 // === impl Found ===
 
 impl Deref for Found<'_> {
-    type Target = View;
+    type Target = Plan;
 
-    fn deref(&self) -> &View {
+    fn deref(&self) -> &Plan {
         match self {
-            Self::Kept(view) => view,
-            Self::Single(view) => view,
+            Self::Kept(plan) => plan,
+            Self::Single(plan) => plan,
         }
     }
 }

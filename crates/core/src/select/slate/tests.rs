@@ -4,6 +4,7 @@ mod adaptive;
 mod busy;
 mod filters;
 mod oracle;
+mod shape;
 mod turns;
 
 use std::time::Duration;
