@@ -35,6 +35,8 @@ pub(crate) struct Berth {
     pub(crate) node: Arc<Node>,
     pub(crate) link: Arc<Link>,
     pub(crate) ticket: Ticket,
+    /// Why it is another node than the shape asks for.
+    pub(crate) instead: Option<Arc<str>>,
     pub(crate) since: Instant,
     /// What the request went out on.
     pub(crate) connection: Option<Arc<Connection>>,

@@ -88,6 +88,7 @@ impl Journey {
 
     fn pick(&self, roster: &Roster, options: &CallOptions) -> Result<Berth, explain::Shortage> {
         let state = roster.state();
+        let mut instead = None;
         let found = match &options.place {
             None => {
                 let request = PickRequest {
@@ -95,10 +96,10 @@ impl Journey {
                     exclude: &self.exclude,
                     hash: options.hash,
                 };
-                state
-                    .slate
-                    .pick(&request, &mut roster.rng())
-                    .map(|picked| (picked.member.node.clone(), picked.member.handle.clone(), picked.ticket))
+                state.slate.pick(&request, &mut roster.rng()).map(|picked| {
+                    instead = picked.instead;
+                    (picked.member.node.clone(), picked.member.handle.clone(), picked.ticket)
+                })
             }
             Some(Place::Node(id)) => {
                 match state.slate.members().iter().find(|member| member.node.id() == id) {
@@ -126,7 +127,7 @@ impl Journey {
         };
         match found {
             Ok((node, link, ticket)) => {
-                Ok(Berth { node, link, ticket, since: Instant::now(), connection: None })
+                Ok(Berth { node, link, ticket, instead, since: Instant::now(), connection: None })
             }
             Err(why) => Err(explain::shortage(roster, &state, &options.filters, &why)),
         }

@@ -7,7 +7,7 @@ use callsign_core::{
     directory::{Directory, DirectoryConfig},
     health::HealthConfig,
     retry::RetryBudget,
-    select::{Filter, Filters, Strategy},
+    select::{Filter, Filters, Shape, Strategy},
 };
 
 use super::{Channel, HashBy, Target, channel::Settings, roster::Parts, source::Source, target::Origin};
@@ -29,6 +29,7 @@ pub struct ChannelBuilder {
     domain: Option<Domain>,
     strategy: Strategy,
     filters: Filters,
+    shape: Shape,
     timeout: Option<Duration>,
     default_timeout: Option<Duration>,
     wait_for_ready: bool,
@@ -58,6 +59,7 @@ impl ChannelBuilder {
             domain: None,
             strategy: Strategy::default(),
             filters: Filters::default(),
+            shape: Shape::default(),
             timeout: None,
             default_timeout: Some(TIMEOUT_DEFAULT),
             wait_for_ready: false,
@@ -77,7 +79,8 @@ impl ChannelBuilder {
     ///
     /// Why the target's registry cannot be opened.
     pub fn for_target(target: Target) -> Result<Self> {
-        let Target { service, origin, domain, filters, strategy, hash_by, timeout, wait_for_ready } = target;
+        let Target { service, origin, domain, filters, shape, strategy, hash_by, timeout, wait_for_ready } =
+            target;
         let mut builder = Self::new(service.to_string());
         builder.from = match origin {
             Origin::Default => None,
@@ -86,6 +89,7 @@ impl ChannelBuilder {
         };
         builder.domain = domain;
         builder.filters = filters;
+        builder.shape = shape;
         builder.strategy = strategy.unwrap_or_default();
         builder.hash_by = hash_by;
         builder.timeout = timeout;
@@ -133,6 +137,13 @@ impl ChannelBuilder {
     /// Only nodes that meet this condition; may be called several times.
     pub fn filter(mut self, filter: Filter) -> Self {
         self.filters = self.filters.and(filter);
+        self
+    }
+
+    /// Which nodes calls should go to, among those that pass the filters: a share to a new version, one group rather than another,
+    /// the nearest zone.
+    pub fn shape(mut self, shape: Shape) -> Self {
+        self.shape = shape;
         self
     }
 
@@ -210,6 +221,7 @@ impl ChannelBuilder {
             domain,
             strategy,
             filters,
+            shape,
             timeout,
             default_timeout,
             wait_for_ready,
@@ -237,7 +249,9 @@ impl ChannelBuilder {
                 format!("a directory was given, and the domain {domain} too: the directory's own counts"),
             ));
         }
-        if let Some(by) = hash_by.as_ref().filter(|_| !strategy.uses_key() && !is_custom(&strategy)) {
+        shape.check_within(&filters)?;
+        let uses_key = strategy.uses_key() || shape.uses_key() || matches!(strategy, Strategy::Custom(_));
+        if let Some(by) = hash_by.as_ref().filter(|_| !uses_key) {
             let message = format!(
                 "calls are to be told apart by {by}, but the strategy {strategy} does not look at that"
             );
@@ -252,6 +266,7 @@ impl ChannelBuilder {
             origin,
             strategy,
             filters,
+            shape,
             connection,
             idle_after,
             health,
@@ -284,10 +299,6 @@ fn refuse_twins(nodes: &[Arc<Node>]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn is_custom(strategy: &Strategy) -> bool {
-    matches!(strategy, Strategy::Custom(_))
 }
 
 #[cfg(feature = "local")]

@@ -161,6 +161,13 @@ impl Channel {
         state.slate.members().iter().map(status).collect()
     }
 
+    /// How many calls went to other nodes than the channel's [shape](callsign_core::select::Shape) asks for, since none of those could
+    /// be called. It should stand still: a canary that nobody reaches is seen here.
+    #[must_use]
+    pub fn fallbacks(&self) -> u64 {
+        self.0.roster.state().slate.fallbacks()
+    }
+
     /// Tells how a call to a node went that was not made through this channel, as go-micro's selectors have it: it counts for
     /// the node's health and for the strategy like one that was. Whether there is a node of that id.
     #[expect(clippy::must_use_candidate, reason = "most callers know that there is")]

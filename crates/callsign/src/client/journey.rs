@@ -223,7 +223,7 @@ impl Journey {
         if let Some(report) = report {
             parts.extensions.insert(report);
         }
-        let Berth { node: _, link, ticket, since, connection } = berth;
+        let Berth { node: _, link, ticket, instead: _, since, connection } = berth;
         let call = response::Call {
             link,
             connection,
@@ -245,6 +245,7 @@ impl Journey {
             node: berth.node.clone(),
             address: berth.link.address.to_string(),
             strategy: roster.strategy.name().into(),
+            instead: berth.instead.clone(),
             attempts: self.attempts,
             tried: std::mem::take(&mut self.tried),
             elapsed: at - self.since,

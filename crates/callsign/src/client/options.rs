@@ -46,6 +46,8 @@ pub struct CallReport {
     pub address: String,
     /// The strategy's name.
     pub strategy: Arc<str>,
+    /// Why it is another node than the channel's [shape](callsign_core::select::Shape) asks for, if it is.
+    pub instead: Option<Arc<str>>,
     /// How often the request was sent, or nearly: 1 if nothing went wrong.
     pub attempts: u32,
     /// What went wrong before.

@@ -17,7 +17,7 @@ use callsign_core::{
     Node, NodeId, NodeKey, ServiceName, WeakTasks,
     health::{Health, HealthConfig, HealthEvent, Verdict},
     model::{Address, keys},
-    select::{Filters, Load, Member, Slate, Strategy},
+    select::{Filters, Load, Member, Shape, Slate, Strategy},
 };
 use tokio::{
     sync::watch,
@@ -44,6 +44,7 @@ pub(crate) struct Roster {
     pub(crate) origin: String,
     pub(crate) strategy: Strategy,
     pub(crate) filters: Filters,
+    pub(crate) shape: Shape,
     pub(crate) connection: Arc<callsign_net::Config>,
     pub(crate) idle_after: Duration,
     state: ArcSwap<State>,
@@ -75,6 +76,7 @@ pub(crate) struct Parts {
     pub(crate) origin: String,
     pub(crate) strategy: Strategy,
     pub(crate) filters: Filters,
+    pub(crate) shape: Shape,
     pub(crate) connection: callsign_net::Config,
     pub(crate) idle_after: Duration,
     pub(crate) health: HealthConfig,
@@ -89,8 +91,18 @@ type Seat = (Arc<Node>, Arc<Link>);
 
 impl Roster {
     pub(crate) fn new(parts: Parts, tasks: WeakTasks) -> Self {
-        let Parts { service, origin, strategy, filters, connection, idle_after, health, slow_start, seed } =
-            parts;
+        let Parts {
+            service,
+            origin,
+            strategy,
+            filters,
+            shape,
+            connection,
+            idle_after,
+            health,
+            slow_start,
+            seed,
+        } = parts;
         let mut rng = fastrand::Rng::with_seed(seed);
         let slate = Slate::new(&strategy, &filters, Vec::new(), None, &mut rng);
         let state = State { slate, known: Known::Pending, unfit: Vec::new() };
@@ -99,6 +111,7 @@ impl Roster {
             origin,
             strategy,
             filters,
+            shape,
             connection: Arc::new(connection),
             idle_after,
             state: ArcSwap::from_pointee(state),
@@ -130,10 +143,8 @@ impl Roster {
 
     /// A call says nothing of what it is about. Where the strategy goes by that, it is worth a word, once.
     pub(crate) fn note_keyless(&self) {
-        if self.strategy.uses_key()
-            && self.keyed.load(Ordering::Relaxed)
-            && self.keyed.swap(false, Ordering::Relaxed)
-        {
+        let unsaid = self.strategy.uses_key() && self.keyed.load(Ordering::Relaxed);
+        if unsaid && self.keyed.swap(false, Ordering::Relaxed) {
             tracing::warn!(
                 service = %self.service,
                 strategy = %self.strategy,
@@ -197,8 +208,8 @@ impl Roster {
                     self.published.send_replace(());
                 }
                 now = second.tick() => {
-                    let aperture_changed = self.state().slate.tick(now);
-                    if self.review(now) || aperture_changed {
+                    let due = self.state().slate.tick(now);
+                    if self.review(now) || due {
                         self.publish(&source, &seats, &unfit, &mut rng);
                     }
                     if self.is_idle(&mut usage, &seats, now) && !self.asleep.load(Ordering::Relaxed) {
@@ -334,7 +345,8 @@ impl Roster {
             .map(|(node, link)| Member { node: node.clone(), load: link.load.clone(), handle: link.clone() })
             .collect();
         let previous = self.state();
-        let slate = Slate::new(&self.strategy, &self.filters, members, Some(&previous.slate), rng);
+        let slate =
+            Slate::shaped(&self.strategy, &self.filters, &self.shape, members, Some(&previous.slate), rng);
         match (previous.slate.is_in_panic(), slate.is_in_panic()) {
             (false, true) => tracing::warn!(
                 service = %self.service,

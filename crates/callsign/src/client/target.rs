@@ -3,6 +3,7 @@
 //! ```text
 //! greeter                                           the name in the default registry
 //! registry://greeter?group=blue&version=1.2         the same, with conditions
+//! registry://greeter?split=version:2@10&prefer=group:blue,group:green&near=eu-1a,eu-1b
 //! registry://greeter?strategy=maglev&hash=header:x-user&max_load=1.25
 //! local://greeter          local:///run/shop/greeter
 //! etcd://10.0.0.1:2379,10.0.0.2:2379/greeter        a registry, then the name
@@ -15,7 +16,7 @@ use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use callsign_core::{
     Domain, Error, Node, Result, ServiceName,
-    select::{Filter, Filters, Strategy},
+    select::{Filter, Filters, Shape, Strategy},
 };
 use callsign_registry::RegistryUrl;
 use percent_encoding::percent_decode_str;
@@ -25,7 +26,7 @@ use super::{HashBy, roster::fixed_node};
 const OP: &str = "read target";
 
 /// The options that every target takes; `label.` is followed by the label's key.
-const OPTIONS: [&str; 13] = [
+const OPTIONS: [&str; 16] = [
     "domain",
     "endpoint",
     "group",
@@ -33,6 +34,9 @@ const OPTIONS: [&str; 13] = [
     "label.",
     "max_load",
     "name",
+    "near",
+    "prefer",
+    "split",
     "strategy",
     "timeout",
     "version",
@@ -59,6 +63,7 @@ pub struct Target {
     pub(super) origin: Origin,
     pub(super) domain: Option<Domain>,
     pub(super) filters: Filters,
+    pub(super) shape: Shape,
     pub(super) strategy: Option<Strategy>,
     pub(super) hash_by: Option<HashBy>,
     pub(super) timeout: Option<Duration>,
@@ -98,6 +103,7 @@ impl Target {
             origin: Origin::Default,
             domain: None,
             filters: Filters::default(),
+            shape: Shape::default(),
             strategy: None,
             hash_by: None,
             timeout: None,
@@ -146,6 +152,22 @@ impl Target {
             }
             "strategy" => {
                 self.strategy = Some(owned()?.parse()?);
+                return Ok(());
+            }
+            "split" => {
+                self.shape = std::mem::take(&mut self.shape).with_splits(&owned()?)?;
+                return Ok(());
+            }
+            "prefer" => {
+                self.shape = std::mem::take(&mut self.shape).with_preferences(&owned()?)?;
+                return Ok(());
+            }
+            "near" => {
+                let zones = owned()?;
+                if zones.split(',').any(str::is_empty) {
+                    return Err(malformed(text, "a zone that is to be near has no name"));
+                }
+                self.shape = std::mem::take(&mut self.shape).near(zones.split(','));
                 return Ok(());
             }
             "hash" => {
@@ -355,6 +377,16 @@ mod tests {
     }
 
     #[test]
+    fn calls_have_a_shape() {
+        let target = parse("greeter?split=version:2@10&prefer=group:blue,version:1,none&near=eu-1a,eu-1b");
+        assert_eq!(
+            target.shape.to_string(),
+            "10 % to version=2, rather group=blue, rather version=1, nobody else, near eu-1a, near eu-1b"
+        );
+        assert!(parse("greeter").shape.is_plain());
+    }
+
+    #[test]
     fn fixed_addresses_have_weights() {
         let Origin::Nodes(nodes) = parse("static://127.0.0.1:1,[::1]:2?weight=0,3&name=greeter").origin
         else {
@@ -381,6 +413,9 @@ mod tests {
             ("registry://a?wait_for_ready=yes", "not true or false"),
             ("registry://%ff", "not UTF-8"),
             ("registry://a?strategy=maglef", "no strategy \"maglef\""),
+            ("registry://a?split=version:2@120", "not 120"),
+            ("registry://a?prefer=group", "no `=`"),
+            ("registry://a?near=,", "has no name"),
             ("registry://a?hash=x-user", "does not say what a call is about"),
             ("registry://a?strategy=maglev&max_load=NaN", "not NaN"),
             ("registry://a?strategy=maglev&max_load=much", "not a number"),

@@ -14,6 +14,7 @@ mod processes;
 mod registry_away;
 mod restarts;
 mod retries;
+mod shape;
 mod stream_limits;
 mod timeouts;
 
