@@ -125,26 +125,35 @@ impl<T> Recorded<T> {
 
 impl<T: AsyncRead + Unpin> Recorded<T> {
     fn wrote(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        written.map(|written| match written {
-            Ok(bytes) => {
+        match written {
+            Poll::Ready(Ok(bytes)) => {
                 self.activity.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
-                Ok(bytes)
+                Poll::Ready(Ok(bytes))
             }
-            Err(fault) => Err(self.last_words(cx, fault)),
-        })
+            Poll::Ready(Err(fault)) => self.last_words(cx, fault).map(Err),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     /// A peer that refuses us says why and hangs up, and what is noticed first may be that it takes no more bytes: so what it
     /// said lies unread when a write fails. It is read here, and if that tells more of the failure, it is the failure.
-    fn last_words(&mut self, cx: &mut Context<'_>, fault: io::Error) -> io::Error {
+    ///
+    /// Pending while the runtime has not noticed yet that the socket has ended for reading, too: the write is then tried again.
+    fn last_words(&mut self, cx: &mut Context<'_>, fault: io::Error) -> Poll<io::Error> {
+        let hung_up = matches!(
+            fault.kind(),
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
+        );
         let mut unread = [0; 1024];
         let mut buf = ReadBuf::new(&mut unread);
-        while let Poll::Ready(Ok(())) = Pin::new(&mut *self).poll_read(cx, &mut buf)
-            && !buf.filled().is_empty()
-        {
+        // Once it has spoken HTTP/2, its last words are in that.
+        while hung_up && self.activity.head.get().is_none() {
             buf.clear();
+            if ready!(Pin::new(&mut *self).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
+                break;
+            }
         }
-        self.activity.keep(fault)
+        Poll::Ready(self.activity.keep(fault))
     }
 }
 
@@ -186,8 +195,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Recorded<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        flushed.map_err(|fault| self.last_words(cx, fault))
+        match ready!(Pin::new(&mut self.io).poll_flush(cx)) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(fault) => self.last_words(cx, fault).map(Err),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

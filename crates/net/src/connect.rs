@@ -30,8 +30,8 @@ pub enum Host {
 ///
 /// # Errors
 ///
-/// `Resolve`, `Connect`, `ConnectTimeout` or `NotHttp2`, each saying which host and what it did; with TLS also `NotTls`,
-/// `Untrusted` and `TlsRefused`.
+/// `Resolve`, `Connect`, `HungUp`, `ConnectTimeout` or `NotHttp2`, each saying which host and what it did; with TLS also
+/// `NotTls`, `Untrusted` and `TlsRefused`.
 ///
 /// # Cancel safety
 ///
@@ -145,13 +145,11 @@ fn unreachable_host(host: &Host, error: io::Error) -> Error {
 /// The connection ended during the handshake.
 fn broken(host: &Host, config: &Config, activity: &Activity, error: Error) -> Error {
     #[cfg(feature = "tls")]
-    if let (Some(tls), Some(fault)) = (&config.tls, activity.fault())
-        && let Some(explained) = crate::tls::explain_broken(host, tls, fault)
-    {
-        return explained;
+    if let Some(tls) = &config.tls {
+        return crate::tls::explain_broken(host, tls, activity.fault(), error);
     }
     let _ = (config, activity);
-    failure(ErrorKind::Connect, format!("{host} accepted the connection and closed it before it answered, as a port that wants TLS does, or a process that is ending"))
+    failure(ErrorKind::HungUp, format!("{host} accepted the connection and closed it before it answered, as a port that wants TLS does, or a process that is ending"))
         .with_source(error)
 }
 

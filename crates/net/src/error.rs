@@ -14,6 +14,8 @@ pub enum ErrorKind {
     Resolve,
     /// No TCP connection: refused, unreachable.
     Connect,
+    /// The peer took the connection, and closed it before it answered: it wants TLS, or is ending.
+    HungUp,
     /// Nothing usable within the time to connect.
     ConnectTimeout,
     /// The peer answered, but not in HTTP/2.

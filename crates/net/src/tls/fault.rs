@@ -24,10 +24,16 @@ pub(crate) fn explain_handshake(host: &Host, tls: &TlsConfig, error: io::Error) 
 }
 
 /// Reads why a connection ended right after the handshake: the peer's last word on our certificate comes only then.
-pub(crate) fn explain_broken(host: &Host, tls: &TlsConfig, fault: &io::Error) -> Option<Error> {
-    let cause = rustls_error(fault)?;
+pub(crate) fn explain_broken(host: &Host, tls: &TlsConfig, fault: Option<&io::Error>, error: Error) -> Error {
+    let Some(cause) = fault.and_then(rustls_error) else {
+        let message = format!(
+            "{host} ended the connection after the TLS handshake without a word: it may want another client certificate, \
+             or be ending"
+        );
+        return Error::new(ErrorKind::HungUp, Disposition::Unsent, message).with_source(error);
+    };
     let (kind, message) = words(host, tls, cause);
-    Some(Error::new(kind, Disposition::Unsent, message).with_source(cause.clone()))
+    Error::new(kind, Disposition::Unsent, message).with_source(cause.clone())
 }
 
 fn rustls_error(error: &io::Error) -> Option<&Rustls> {
@@ -65,7 +71,7 @@ fn certificate(fault: &CertificateError) -> String {
         ),
         CertificateError::NotValidForNameContext { expected, presented } => format!(
             "is for {}, and not for {:?}: connect to a name that it holds, or set the server's name",
-            presented.join(", "),
+            presented.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", "),
             expected.to_str()
         ),
         CertificateError::NotValidForName => {
@@ -91,6 +97,12 @@ fn certificate(fault: &CertificateError) -> String {
         CertificateError::BadEncoding => "cannot be read".into(),
         other => format!("cannot be trusted ({other})"),
     }
+}
+
+/// A name as people write it: rustls has `DnsName("etcd.internal")` and `IpAddress(127.0.0.1)`.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
+    inner.trim_matches('"')
 }
 
 /// Why the peer hung up, by its alert.

@@ -5,6 +5,7 @@
 mod access;
 mod conformance;
 mod entries;
+mod tls;
 
 use std::time::Duration;
 

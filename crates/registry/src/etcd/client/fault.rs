@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use callsign_core::error::{Error, ErrorKind};
-use callsign_net::Disposition;
+use callsign_net::{Disposition, ErrorKind as Net};
 
 use super::grpc::{Status, code};
 
@@ -130,10 +130,27 @@ fn away(op: &'static str, tried: Vec<(String, callsign_net::Error)>) -> Error {
     for (endpoint, cause) in tried.iter().rev().skip(1).rev() {
         message.push_str(&format!("; {endpoint}: {cause}"));
     }
-    let error = Error::new(ErrorKind::Unavailable, op, message)
-        .with_hint("start etcd, or name its endpoints with CALLSIGN_REGISTRY_ADDRESS");
-    match tried.into_iter().next_back() {
-        Some((_, cause)) => error.with_source(cause),
+    let Some((_, cause)) = tried.into_iter().next_back() else {
+        return Error::new(ErrorKind::Unavailable, op, message);
+    };
+    let (kind, hint) = match cause.kind() {
+        Net::NotTls => (
+            ErrorKind::Unavailable,
+            Some("write http:// before the address, or nothing, if it is to be plaintext"),
+        ),
+        Net::NotHttp2 | Net::HungUp => {
+            (ErrorKind::Unavailable, Some("write https:// before the address if etcd speaks TLS there"))
+        }
+        // The cause says what to do.
+        Net::TlsRefused => (ErrorKind::PermissionDenied, None),
+        Net::Untrusted => (ErrorKind::Unavailable, None),
+        _ => {
+            (ErrorKind::Unavailable, Some("start etcd, or name its endpoints with CALLSIGN_REGISTRY_ADDRESS"))
+        }
+    };
+    let error = Error::new(kind, op, message).with_source(cause);
+    match hint {
+        Some(hint) => error.with_hint(hint),
         None => error,
     }
 }
