@@ -97,7 +97,8 @@ impl ChannelBuilder {
         Ok(builder)
     }
 
-    /// Finds the nodes in this registry. Without it, in the `local` one.
+    /// Finds the nodes in this registry. Without it, in the one that the environment names
+    /// ([`from_env`](callsign_registry::from_env)), which is `local` if it names none.
     pub fn registry(mut self, registry: Arc<dyn Registry>) -> Self {
         self.from = Some(From::Registry(registry));
         self
@@ -236,7 +237,7 @@ impl ChannelBuilder {
         let service = ServiceName::new(name)?;
         let from = match from {
             Some(from) => from,
-            None => From::Registry(default_registry()?),
+            None => From::Registry(callsign_registry::from_env()?),
         };
         let origin = match &from {
             From::Registry(registry) => registry.to_string(),
@@ -299,15 +300,4 @@ fn refuse_twins(nodes: &[Arc<Node>]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(feature = "local")]
-fn default_registry() -> Result<Arc<dyn Registry>> {
-    callsign_registry::open(&"local:".parse()?)
-}
-
-#[cfg(not(feature = "local"))]
-fn default_registry() -> Result<Arc<dyn Registry>> {
-    Err(Error::invalid("make a channel", "no registry was given, and the default one is not compiled in")
-        .with_hint("call `.registry(...)`, or enable the feature `local` of the crate callsign"))
 }

@@ -5,14 +5,16 @@
 //! registry://greeter?group=blue&version=1.2         the same, with conditions
 //! registry://greeter?split=version:2@10&prefer=group:blue,group:green&near=eu-1a,eu-1b
 //! registry://greeter?strategy=maglev&hash=header:x-user&max_load=1.25
-//! local://greeter          local:///run/shop/greeter
-//! etcd://10.0.0.1:2379,10.0.0.2:2379/greeter        a registry, then the name
+//! local:///greeter         local:///run/shop/greeter
+//! etcd:///greeter          etcd://10.0.0.1:2379,10.0.0.2:2379/greeter?domain=shop
+//! mdns:///greeter          a registry, then the name
 //! static://127.0.0.1:4000,127.0.0.1:4001?weight=1,3
 //! ```
 //!
-//! Names are percent-encoded where they hold what has a meaning here (`/`, `?`, `&`, `%`).
+//! Scheme, authority and path up to the last slash say which registry, as in a `RegistryUrl`; what follows the last slash is
+//! the service, and the query says which of its nodes and how. Names are percent-encoded where they hold what has a meaning here (`/`, `?`, `&`, `%`).
 
-use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc, time::Duration};
 
 use callsign_core::{
     Domain, Error, Node, Result, ServiceName,
@@ -127,9 +129,13 @@ impl Target {
             }
             _ => {
                 let (place, name) = match rest.rsplit_once('/') {
+                    // `etcd://https://10.0.0.1:2379`: that slash belongs to the address.
+                    Some((place, _)) if place.ends_with(":/") => return Err(nameless(text, scheme)),
+                    Some((_, "")) => return Err(nameless(text, scheme)),
                     Some((place, name)) => (place, name),
-                    // A registry without a host, such as `local://greeter`.
-                    None => ("", rest),
+                    // Of those without a host, such as `local://greeter`, it can only be the name.
+                    None if is_hostless(scheme) => ("", rest),
+                    None => return Err(nameless(text, scheme)),
                 };
                 let mut target = Self::plain(&decode(text, name)?)?;
                 let url = if place.is_empty() { format!("{scheme}:") } else { format!("{scheme}://{place}") };
@@ -298,7 +304,7 @@ fn nodes(
 fn decode(text: &str, part: &str) -> Result<String> {
     percent_decode_str(part)
         .decode_utf8()
-        .map(std::borrow::Cow::into_owned)
+        .map(Cow::into_owned)
         .map_err(|_| malformed(text, "what its percent signs stand for is not UTF-8"))
 }
 
@@ -318,7 +324,26 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 fn malformed(text: &str, problem: &str) -> Error {
-    Error::invalid(OP, format!("{text:?} is malformed: {problem}"))
+    Error::invalid(OP, format!("{:?} is malformed: {problem}", without_user(text)))
+}
+
+/// The text without what stands between the scheme and an `@`: it may be a password, and errors are shown to everybody.
+fn without_user(text: &str) -> Cow<'_, str> {
+    match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((before, after))) if before.len() > scheme.len() => {
+            format!("{scheme}://...@{after}").into()
+        }
+        _ => text.into(),
+    }
+}
+
+fn is_hostless(scheme: &str) -> bool {
+    scheme.parse::<RegistryUrl>().is_ok_and(|kind| kind.is_hostless())
+}
+
+fn nameless(text: &str, scheme: &str) -> Error {
+    malformed(text, "the name of the service is missing after the last slash")
+        .with_hint(format!("write it like `{scheme}:///greeter` or `{scheme}://HOST:PORT/greeter`"))
 }
 
 fn unknown_option(text: &str, key: &str) -> Error {
@@ -352,6 +377,15 @@ mod tests {
         let etcd = parse("etcd://10.0.0.1:2379,10.0.0.2:2379/user-server");
         assert_eq!(etcd.service(), "user-server");
         assert_eq!(etcd.registry().unwrap().authority(), "10.0.0.1:2379,10.0.0.2:2379");
+        let secure = parse("etcd://https://10.0.0.1:2379/a%2Fb?group=A");
+        assert_eq!(secure.service(), "a/b");
+        assert_eq!(secure.registry().unwrap().authority(), "https://10.0.0.1:2379");
+        for scheme in ["etcd", "mdns", "local"] {
+            let target = parse(&format!("{scheme}:///greeter"));
+            assert_eq!(target.service(), "greeter");
+            assert_eq!(target.registry().unwrap().to_string(), format!("{scheme}:"));
+        }
+        assert_eq!(parse("mdns://greeter").service(), "greeter");
     }
 
     #[test]
@@ -404,6 +438,11 @@ mod tests {
             ("registry://a/b", "name alone"),
             ("registry:greeter", "two slashes"),
             ("127.0.0.1:80", "two slashes"),
+            ("etcd://10.0.0.1:2379", "name of the service is missing"),
+            ("etcd://https://10.0.0.1:2379", "name of the service is missing"),
+            ("etcd://10.0.0.1:2379/", "name of the service is missing"),
+            ("mdns:///", "name of the service is missing"),
+            ("etcd://shop:s3cret@10.0.0.1:2379/greeter", "user or a password"),
             ("registry://a?x=1", "no option \"x\""),
             ("registry://a?group", "has no value"),
             ("registry://a?group=1&group=2", "given twice"),
@@ -431,6 +470,16 @@ mod tests {
         }
         let error = "registry://a?stratgy=random".parse::<Target>().unwrap_err();
         assert_eq!(error.hint(), Some("did you mean `strategy`?"));
+    }
+
+    #[test]
+    fn a_password_is_refused_and_not_repeated() {
+        for place in
+            ["etcd://me:s3cret@a:1/greeter", "etcd://me:s3cret@a:1", "etcd://https://me:s3cret@a:1/x?y=z"]
+        {
+            let error = place.parse::<Target>().unwrap_err();
+            assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
+        }
     }
 
     proptest! {

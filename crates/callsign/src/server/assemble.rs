@@ -185,21 +185,8 @@ fn registry(choice: &RegistryChoice) -> Result<Option<Arc<dyn Registry>>> {
     match choice {
         RegistryChoice::None => Ok(None),
         RegistryChoice::Given(registry) => Ok(Some(registry.clone())),
-        RegistryChoice::Default => default_registry().map(Some),
+        RegistryChoice::Default => callsign_registry::from_env().map(Some),
     }
-}
-
-#[cfg(feature = "local")]
-fn default_registry() -> Result<Arc<dyn Registry>> {
-    callsign_registry::open(&"local:".parse()?)
-}
-
-#[cfg(not(feature = "local"))]
-fn default_registry() -> Result<Arc<dyn Registry>> {
-    Err(Error::invalid("build the server", "no registry was given, and the default one is not compiled in")
-        .with_hint(
-            "call `.registry(..)` or `.unregistered()`, or enable the feature `local` of the crate callsign",
-        ))
 }
 
 /// What kind of registry it is: its text up to what tells it from others of its kind.

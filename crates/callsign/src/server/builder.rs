@@ -133,7 +133,8 @@ impl Builder {
         Self { advertise: Some(address.into()), ..self }
     }
 
-    /// Where to register; the `local` registry of this user on this machine when not called.
+    /// Where to register. When not called: in the registry that the environment names
+    /// ([`from_env`](callsign_registry::from_env)), or else in `local`, that of this user on this machine.
     pub fn registry(self, registry: Arc<dyn Registry>) -> Self {
         Self { registry: RegistryChoice::Given(registry), ..self }
     }
