@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Man(man::Args),
     #[command(hide = true)]
     DemoNode(demo::node::Args),
+    #[command(hide = true)]
+    DemoEtcd(demo::etcd::Args),
 }
 
 // === impl Cli ===

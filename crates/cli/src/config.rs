@@ -3,6 +3,7 @@
 //!
 //! Each value remembers where it came from, so that an error about it can name the place to change.
 
+mod access;
 mod env;
 mod file;
 mod registry;
@@ -11,9 +12,10 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use callsign::core::Domain;
 
+pub(crate) use self::access::AccessSettings;
 pub(crate) use self::env::Env;
 use self::file::File;
-pub(crate) use self::registry::open_registry;
+pub(crate) use self::registry::{open_registry, registry_url};
 use crate::{
     error::{CliError, Result},
     output::{ColorChoice, Format},
@@ -34,6 +36,26 @@ pub(crate) struct Flags {
     /// [env: CALLSIGN_REGISTRY_ADDRESS, MICRO_REGISTRY_ADDRESS]
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) registry_address: Option<String>,
+    /// The user to be for the registry; the password is never a flag
+    ///
+    /// [env: CALLSIGN_REGISTRY_USERNAME, ETCD_USERNAME; the password: CALLSIGN_REGISTRY_PASSWORD, ETCD_PASSWORD]
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    pub(crate) registry_username: Option<String>,
+    /// The authorities to trust the registry by, in PEM; asks for TLS
+    ///
+    /// [env: CALLSIGN_REGISTRY_CA]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(crate) registry_ca: Option<String>,
+    /// The certificate to show to the registry, in PEM; asks for TLS
+    ///
+    /// [env: CALLSIGN_REGISTRY_CERT]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(crate) registry_cert: Option<String>,
+    /// The key of that certificate, in PEM
+    ///
+    /// [env: CALLSIGN_REGISTRY_KEY]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(crate) registry_key: Option<String>,
     /// The namespace of services [default: micro]
     ///
     /// Where something is read, `*` stands for all. [env: CALLSIGN_DOMAIN]
@@ -66,6 +88,7 @@ pub(crate) struct Flags {
 pub(crate) struct Settings {
     pub(crate) registry: Setting<String>,
     pub(crate) registry_address: Option<Setting<String>>,
+    pub(crate) access: AccessSettings,
     pub(crate) domain: Domain,
     pub(crate) output: Option<Format>,
     pub(crate) color: ColorChoice,
@@ -108,6 +131,23 @@ const REGISTRY_ADDRESS: Names = Names {
     env: &["CALLSIGN_REGISTRY_ADDRESS", "MICRO_REGISTRY_ADDRESS"],
     key: "registry_address",
 };
+const REGISTRY_USERNAME: Names = Names {
+    flag: "--registry-username",
+    env: &["CALLSIGN_REGISTRY_USERNAME", "ETCD_USERNAME"],
+    key: "registry_username",
+};
+const REGISTRY_PASSWORD: Names = Names {
+    // There is no such flag: the arguments of a process are open to everybody on its machine.
+    flag: "",
+    env: &["CALLSIGN_REGISTRY_PASSWORD", "ETCD_PASSWORD"],
+    key: "registry_password",
+};
+const REGISTRY_CA: Names =
+    Names { flag: "--registry-ca", env: &["CALLSIGN_REGISTRY_CA"], key: "registry_ca" };
+const REGISTRY_CERT: Names =
+    Names { flag: "--registry-cert", env: &["CALLSIGN_REGISTRY_CERT"], key: "registry_cert" };
+const REGISTRY_KEY: Names =
+    Names { flag: "--registry-key", env: &["CALLSIGN_REGISTRY_KEY"], key: "registry_key" };
 const DOMAIN: Names = Names { flag: "--domain", env: &["CALLSIGN_DOMAIN"], key: "domain" };
 const OUTPUT: Names = Names { flag: "--output", env: &["CALLSIGN_OUTPUT"], key: "output" };
 const COLOR: Names = Names { flag: "--color", env: &["CALLSIGN_COLOR"], key: "color" };
@@ -138,6 +178,13 @@ impl Settings {
             registry: registry
                 .unwrap_or_else(|| Setting { value: "local".to_owned(), source: Source::BuiltIn }),
             registry_address: look(flags.registry_address.clone(), &REGISTRY_ADDRESS),
+            access: AccessSettings {
+                username: look(flags.registry_username.clone(), &REGISTRY_USERNAME),
+                password: look(None, &REGISTRY_PASSWORD),
+                ca: look(flags.registry_ca.clone(), &REGISTRY_CA),
+                cert: look(flags.registry_cert.clone(), &REGISTRY_CERT),
+                key: look(flags.registry_key.clone(), &REGISTRY_KEY),
+            },
             domain: match look(flags.domain.clone(), &DOMAIN) {
                 Some(set) => Domain::new(&set.value).map_err(|error| set.blame(error.into()))?,
                 None => Domain::default(),
@@ -163,8 +210,7 @@ impl Settings {
     pub(crate) fn name_for_shell(&self) -> String {
         let Ok(program) = std::env::current_exe() else { return "callsign".to_owned() };
         let same = |found: &PathBuf| found.canonicalize().is_ok_and(|found| found == program);
-        let named =
-            std::env::split_paths(&self.path).map(|dir| dir.join("callsign")).find(|file| file.is_file());
+        let named = self.find_program("callsign");
         if named.as_ref().is_some_and(same) {
             return "callsign".to_owned();
         }
@@ -173,6 +219,11 @@ impl Settings {
             Ok(relative) => relative.display().to_string(),
             Err(_) => program.display().to_string(),
         }
+    }
+
+    /// Where the shell finds a program.
+    pub(crate) fn find_program(&self, name: &str) -> Option<PathBuf> {
+        std::env::split_paths(&self.path).map(|dir| dir.join(name)).find(|file| file.is_file())
     }
 }
 

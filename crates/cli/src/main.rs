@@ -54,6 +54,7 @@ fn run(command: &Command, context: &Context) -> Result<()> {
             // These have an order of their own in which to end.
             Command::Demo(args) => commands::demo::run(args, context).await,
             Command::DemoNode(args) => commands::demo::node::run(args, context).await,
+            Command::DemoEtcd(args) => commands::demo::etcd::run(args, context).await,
             Command::Register(args) => commands::register::run(args, context).await,
             other => tokio::select! {
                 biased;
@@ -75,7 +76,7 @@ async fn dispatch(command: &Command, context: &Context) -> Result<()> {
         Command::Call(args) => commands::call::run(args, context).await,
         Command::Completions(args) => commands::completions::run(args, context),
         Command::Man(args) => commands::man::run(args, context),
-        Command::Demo(_) | Command::DemoNode(_) | Command::Register(_) => Ok(()),
+        Command::Demo(_) | Command::DemoNode(_) | Command::DemoEtcd(_) | Command::Register(_) => Ok(()),
     }
 }
 

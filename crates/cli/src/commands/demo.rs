@@ -1,8 +1,10 @@
 //! `callsign demo`: the main job, to be seen: nodes come, die and leave, and no call fails.
 
 mod attempts;
+pub(crate) mod etcd;
 mod fleet;
 mod frame;
+mod host;
 mod load;
 pub(crate) mod node;
 mod screen;
@@ -26,6 +28,7 @@ use tokio::{
 use self::{
     attempts::Attempts,
     fleet::Fleet,
+    host::Host,
     node::SERVICE,
     screen::Screen,
     script::{Deeds, Script, free_ids},
@@ -44,9 +47,11 @@ use crate::{
 ///
 /// Starts three nodes of a service as processes of their own and calls them by name. Meanwhile it adds a fourth, kills one
 /// with SIGKILL and restarts one gracefully. It ends with a summary, and with exit code 1 if any call has failed.
+///
+/// With `--registry etcd` and no address it starts an etcd of its own for the time, if one is installed.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  callsign demo\n  callsign demo --keep\n  callsign demo --plain --duration 5s\n  callsign demo -o json"
+    after_help = "Examples:\n  callsign demo\n  callsign demo --keep\n  callsign demo --registry etcd\n  callsign demo --plain --duration 5s\n  callsign demo -o json"
 )]
 pub(crate) struct Args {
     /// How long it goes on
@@ -80,8 +85,33 @@ enum View {
     Silent,
 }
 
-/// Runs the command.
+/// Runs the command, on a registry of its own if it is to be an etcd and nobody says where.
 pub(crate) async fn run(args: &Args, context: &Context) -> Result<()> {
+    let host = Host::if_wanted(context).await?;
+    let context = match &host {
+        Some(host) => host.put_in(context),
+        None => context.clone(),
+    };
+    match (perform(args, &context).await, host) {
+        (Ok(fleet), host) if args.keep => keep(fleet, host, &context).await,
+        (performed, host) => {
+            let ended = match performed {
+                Ok(fleet) => {
+                    fleet.end().await;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            };
+            if let Some(host) = host {
+                host.end().await;
+            }
+            ended
+        }
+    }
+}
+
+/// Gives the nodes that are left, if all went well.
+async fn perform(args: &Args, context: &Context) -> Result<Fleet> {
     let registry = context.registry()?;
     if context.settings.domain.is_all() {
         return Err(CliError::usage("the demo's nodes register in one domain, and * stands for all"));
@@ -134,10 +164,10 @@ pub(crate) async fn run(args: &Args, context: &Context) -> Result<()> {
         (Err(error), _) | (_, Err(error)) => Err(error),
     };
     match outcome {
-        Ok(()) if args.keep => keep(fleet, context).await,
-        other => {
+        Ok(()) => Ok(fleet),
+        Err(error) => {
             fleet.end().await;
-            other
+            Err(error)
         }
     }
 }
@@ -184,12 +214,21 @@ fn finish(
 }
 
 /// Leaves the nodes alone, and says what can be done with them.
-async fn keep(fleet: Fleet, context: &Context) -> Result<()> {
-    let pids: Vec<_> = fleet.pids().iter().map(u32::to_string).collect();
+async fn keep(fleet: Fleet, host: Option<Host>, context: &Context) -> Result<()> {
+    let mut pids: Vec<_> = fleet.pids().iter().map(u32::to_string).collect();
+    let nodes = units::count(pids.len(), "node");
     fleet.keep().await?;
+    let left = match host {
+        None => nodes,
+        Some(host) => {
+            // Last, so that the nodes can still deregister.
+            pids.extend(host.keep().await?.map(|pid| pid.to_string()));
+            format!("{nodes} and their etcd")
+        }
+    };
     let program = context.invocation();
     let show = |command: &str| context.out.say(&format!("  {}", context.out.talk.accent(command)));
-    context.out.say(&format!("\n{} are left running. Try next:\n", units::count(pids.len(), "node")));
+    context.out.say(&format!("\n{left} are left running. Try next:\n"));
     show(&format!("{program} ls nodes"));
     show(&format!("{program} call greeter Greeter.Hello -d '{{\"name\":\"World\"}}'"));
     show(&format!("{program} watch greeter"));

@@ -1,12 +1,14 @@
 //! `callsign describe`: all there is to know of one service.
 
 mod proto;
+mod published;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use callsign::core::{Service, ServiceName};
 use serde::Serialize;
 
+use self::published::Published;
 use super::{call::Dial, view::NodeView};
 use crate::{
     context::Context,
@@ -43,6 +45,8 @@ struct Description {
     nodes: Vec<NodeView>,
     /// What the nodes published in the registry.
     endpoints: Vec<String>,
+    /// The same with the shapes of their messages, as far as they were published.
+    published: Vec<Published>,
     /// By reflection; `null` when no node told.
     methods: Option<Vec<proto::Method>>,
     /// The messages and enums of the methods, as a proto file has them; `null` when no node told.
@@ -102,6 +106,7 @@ impl Description {
             versions,
             nodes: super::ls::views(std::slice::from_ref(service), now),
             endpoints: service.endpoints().into_iter().map(|endpoint| endpoint.name.clone()).collect(),
+            published: service.endpoints().into_iter().map(Published::new).collect(),
             methods: schema.map(proto::methods),
             schema: schema.map(proto::types),
         }
@@ -139,9 +144,10 @@ impl Render for Description {
                     lines.extend(schema.trim_end().lines().map(str::to_owned));
                 }
             }
-            _ if !self.endpoints.is_empty() => {
+            _ if !self.published.is_empty() => {
                 lines.extend([String::new(), paint.bold("ENDPOINTS")]);
-                lines.extend(self.endpoints.iter().map(|endpoint| printable(endpoint, false).into_owned()));
+                let signatures = self.published.iter().map(Published::signature);
+                lines.extend(signatures.map(|signature| printable(&signature, false).into_owned()));
             }
             _ => {}
         }

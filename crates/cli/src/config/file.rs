@@ -28,13 +28,30 @@ pub(super) struct File {
 struct Keys {
     registry: Option<String>,
     registry_address: Option<String>,
+    registry_username: Option<String>,
+    registry_password: Option<String>,
+    registry_ca: Option<String>,
+    registry_cert: Option<String>,
+    registry_key: Option<String>,
     domain: Option<String>,
     output: Option<String>,
     color: Option<String>,
     timeout: Option<String>,
 }
 
-const KEYS: [&str; 6] = ["registry", "registry_address", "domain", "output", "color", "timeout"];
+const KEYS: [&str; 11] = [
+    "registry",
+    "registry_address",
+    "registry_username",
+    "registry_password",
+    "registry_ca",
+    "registry_cert",
+    "registry_key",
+    "domain",
+    "output",
+    "color",
+    "timeout",
+];
 
 // === impl File ===
 
@@ -67,10 +84,27 @@ impl File {
 
     /// A setting.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
-        let Keys { registry, registry_address, domain, output, color, timeout } = &self.keys;
+        let Keys {
+            registry,
+            registry_address,
+            registry_username,
+            registry_password,
+            registry_ca,
+            registry_cert,
+            registry_key,
+            domain,
+            output,
+            color,
+            timeout,
+        } = &self.keys;
         let value = match key {
             "registry" => registry,
             "registry_address" => registry_address,
+            "registry_username" => registry_username,
+            "registry_password" => registry_password,
+            "registry_ca" => registry_ca,
+            "registry_cert" => registry_cert,
+            "registry_key" => registry_key,
             "domain" => domain,
             "output" => output,
             "color" => color,

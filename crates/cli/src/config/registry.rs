@@ -3,15 +3,12 @@
 use std::sync::Arc;
 
 use callsign::{
-    core::Registry,
-    registry::{RegistryUrl, open},
+    core::{Error, Registry},
+    registry::{Access, RegistryUrl, open_with},
 };
 
 use super::{Setting, Settings, Source};
-use crate::error::{CliError, Result};
-
-/// Registries that are nowhere but here: an address that was meant for another one does not concern them.
-const WITHOUT_ADDRESS: [&str; 2] = ["local", "memory"];
+use crate::error::Result;
 
 /// Opens the registry that the settings name.
 ///
@@ -19,29 +16,32 @@ const WITHOUT_ADDRESS: [&str; 2] = ["local", "memory"];
 ///
 /// Two settings that contradict each other, or what the registry's own opening says; with the place of the setting.
 pub(crate) fn open_registry(settings: &Settings) -> Result<Arc<dyn Registry>> {
-    let url = url(&settings.registry, settings.registry_address.as_ref())?;
-    open(&url).map_err(|error| settings.registry.blame(error.into()))
+    let url = registry_url(settings)?;
+    // Half a password is no concern of a folder.
+    let access = if url.is_hostless() { Access::new() } else { settings.access.access()? };
+    open_with(&url, &access).map_err(|error| settings.registry.blame(error.into()))
+}
+
+/// Which registry the settings name.
+///
+/// # Errors
+///
+/// Two settings that contradict each other, with the place of the setting.
+pub(crate) fn registry_url(settings: &Settings) -> Result<RegistryUrl> {
+    url(&settings.registry, settings.registry_address.as_ref())
 }
 
 /// Puts the registry and its address together. An address from a weaker place than a registry that is whole by itself is
 /// meant for another one.
 fn url(registry: &Setting<String>, address: Option<&Setting<String>>) -> Result<RegistryUrl> {
-    let read = |text: &str| text.parse::<RegistryUrl>().map_err(|error| registry.blame(error.into()));
-    let url = read(&registry.value)?;
-    let Some(address) = address else { return Ok(url) };
-    let whole = !url.authority().is_empty() || !url.path().is_empty();
-    let stronger = registry.source.rank() < address.source.rank();
-    if stronger && (whole || WITHOUT_ADDRESS.contains(&url.scheme())) {
-        return Ok(url);
+    let url: RegistryUrl = registry.value.parse().map_err(|error: Error| registry.blame(error.into()))?;
+    match address {
+        None => Ok(url),
+        Some(address) if registry.source.rank() < address.source.rank() && url.needs_no_address() => Ok(url),
+        Some(address) => {
+            url.with_address(&address.value).map_err(|error| address.blame(registry.blame(error.into())))
+        }
     }
-    if whole {
-        let error = CliError::usage(format!(
-            "the registry's address is given twice: {} and {}",
-            registry.value, address.value
-        ));
-        return Err(address.blame(registry.blame(error)));
-    }
-    read(&format!("{}://{}", url.scheme(), address.value)).map_err(|error| address.blame(error))
 }
 
 // === impl Source ===
@@ -78,13 +78,25 @@ mod tests {
     #[test]
     fn a_kind_and_an_address_make_a_registry() {
         assert_eq!(together(("etcd", FLAG), ("10.0.0.5:2379", THEIRS)).unwrap(), "etcd://10.0.0.5:2379");
+        assert_eq!(
+            together(("etcd", THEIRS), ("10.0.0.5, https://10.0.0.6:2379/", THEIRS)).unwrap(),
+            "etcd://10.0.0.5,https://10.0.0.6:2379"
+        );
         assert_eq!(together(("local", OURS), ("/run/shop", OURS)).unwrap(), "local:///run/shop");
     }
 
     #[test]
     fn an_address_meant_for_another_registry_is_left_alone() {
         assert_eq!(together(("etcd://a:1", FLAG), ("b:2", THEIRS)).unwrap(), "etcd://a:1");
-        assert_eq!(together(("local", FLAG), ("10.0.0.5:2379", THEIRS)).unwrap(), "local:");
+        for kind in ["local", "mdns"] {
+            assert_eq!(together((kind, FLAG), ("10.0.0.5:2379", THEIRS)).unwrap(), format!("{kind}:"));
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_registry_that_has_one_says_so() {
+        let error = together(("local", Source::BuiltIn), ("10.0.0.5:2379", THEIRS)).unwrap_err();
+        assert!(error.contains("MICRO_REGISTRY_ADDRESS") && error.contains("`etcd`"), "{error}");
     }
 
     #[test]

@@ -155,7 +155,7 @@ fn an_interrupt_and_even_a_kill_take_the_nodes_along() {
 #[test]
 fn a_registry_that_cannot_be_used_is_told_before_anything_is_started() {
     let world = World::new();
-    world.run(&["demo", "--registry", "etcd://127.0.0.1:1"]).fails(2, &["etcd"]);
+    world.run(&["demo", "--registry", "etcd://127.0.0.1:1"]).fails(3, &["127.0.0.1:1", "refused"]);
     world.run(&["demo", "--registry", "memory"]).fails(2, &["do not share this memory"]);
     world.run(&["demo", "--domain", "*"]).fails(2, &["stands for all"]);
 }

@@ -54,8 +54,13 @@ fn the_json_is_stable() {
     let world = World::new();
     let _node = world.node("greeter-1", "1.0.0", "blue");
     let mut data = world.run(&["describe", "greeter", "-o", "json"]).json();
-    let nodes = data["nodes"].take();
+    let (nodes, published) = (data["nodes"].take(), data["published"].take());
     assert_eq!(nodes[0]["id"], "greeter-1");
+    assert_eq!(
+        (&published[2]["name"], &published[2]["request"]["values"][0]["type"]),
+        (&"Greeter.Hello".into(), &"string".into()),
+        "{published}"
+    );
     let endpoints = ["Greeter.Chat", "Greeter.Gather", "Greeter.Hello", "Greeter.Repeat"];
     let method = |name: &str, shape: &str, request: &str| {
         json!({
@@ -66,7 +71,7 @@ fn the_json_is_stable() {
     assert_eq!(
         data,
         json!({
-            "domain": "micro", "name": "greeter", "versions": {"1.0.0": 1}, "nodes": null, "endpoints": endpoints,
+            "domain": "micro", "name": "greeter", "versions": {"1.0.0": 1}, "nodes": null, "endpoints": endpoints, "published": null,
             "methods": [
                 method("Hello", "unary", "HelloRequest"),
                 method("Repeat", "server stream", "RepeatRequest"),

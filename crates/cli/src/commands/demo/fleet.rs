@@ -31,6 +31,8 @@ use crate::{
 pub(super) struct Fleet {
     program: PathBuf,
     settings: Vec<String>,
+    /// As whom the nodes register: not among their arguments, which everybody can read.
+    access: Vec<(&'static str, String)>,
     group: String,
     running: BTreeMap<String, Process>,
     tasks: Tasks,
@@ -66,9 +68,11 @@ impl Fleet {
         if let Some(address) = &settings.registry_address {
             flags.push(format!("--registry-address={}", address.value));
         }
+        let access = settings.access.variables();
         Ok(Self {
             program: context.program()?,
             settings: flags,
+            access: access.into_iter().map(|(name, value)| (name, value.to_owned())).collect(),
             group: group.to_owned(),
             running: BTreeMap::new(),
             tasks: Tasks::new(),
@@ -85,6 +89,7 @@ impl Fleet {
         let mut child = Command::new(&self.program)
             .arg("demo-node")
             .args(&self.settings)
+            .envs(self.access.iter().map(|(name, value)| (name, value)))
             .args(["--id", id, "--node-version", version, "--group", &self.group])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

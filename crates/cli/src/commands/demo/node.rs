@@ -4,6 +4,7 @@ use std::{ops::Range, pin::Pin, time::Duration};
 
 use callsign::{
     Server,
+    core::registry::RegisterOptions,
     server::{DrainConfig, OnRegisterFailure},
 };
 use futures_util::{Stream, StreamExt as _, stream};
@@ -52,6 +53,9 @@ struct Greetings {
     id: String,
 }
 
+/// How long a registry that cannot see a process die keeps it: as short as etcd's leases can be, for there is not much time.
+const TTL: Duration = Duration::from_secs(2);
+
 /// How long a greeting takes, in milliseconds: about as long as a service that asks a database.
 ///
 /// Without it hardly any call would be in flight when a node is killed, and there would be nothing to see.
@@ -70,6 +74,7 @@ pub(crate) async fn run(args: &Args, context: &Context) -> Result<()> {
         .registry(context.registry()?)
         .bind("127.0.0.1:0")
         .drain(DrainConfig::default().with_quiet(Duration::from_millis(200)))
+        .register(RegisterOptions::default().with_ttl(TTL))
         .on_register_failure(OnRegisterFailure::Fail)
         .add_service(GreeterServer::new(Greetings { id: args.id.clone() }))
         .descriptors(proto::FILE_DESCRIPTOR_SET)
@@ -88,8 +93,8 @@ pub(crate) async fn run(args: &Args, context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Returns when the demo has gone without saying that this node is to stay.
-async fn left_alone() {
+/// Returns when the demo has gone without saying that this process is to stay.
+pub(super) async fn left_alone() {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         if line.as_bytes() == KEEP.trim_ascii_end() {
