@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    Result,
+    Result, interop,
     shell::{Step, is_there},
     suite, tidy,
     workspace::Workspace,
@@ -27,6 +27,7 @@ const STEPS: &[(&str, Check)] = &[
     ("features", features),
     ("docs", docs),
     ("deny", deny),
+    ("interop", interop),
     ("test", || suite::run().map(Outcome::from)),
 ];
 
@@ -74,9 +75,11 @@ fn fmt() -> Result<Outcome> {
 }
 
 fn clippy() -> Result<Outcome> {
-    Step::cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
-        .run()
-        .map(Outcome::from)
+    let clippy = |of: &[&str]| Step::cargo(&[&["clippy"], of, &["--", "-D", "warnings"]].concat()).run();
+    // `--all-targets` passes over those that are no part of `cargo test`.
+    let well = clippy(&["--workspace", "--all-targets", "--all-features"])?
+        & clippy(&["--package", "callsign-interop", "--test", "go_micro"])?;
+    Ok(well.into())
 }
 
 /// Each feature of the crates that have some, alone, and none at all: what only works by the company of another
@@ -107,6 +110,13 @@ fn deny() -> Result<Outcome> {
         return Ok(Outcome::Skipped("cargo-deny is not installed (`cargo install cargo-deny --locked`)"));
     }
     Step::cargo(&["deny", "--all-features", "check"]).run().map(Outcome::from)
+}
+
+fn interop() -> Result<Outcome> {
+    if !interop::is_available() {
+        return Ok(Outcome::Skipped(interop::NO_GO));
+    }
+    interop::run(&[]).map(Outcome::from)
 }
 
 // === free functions ===

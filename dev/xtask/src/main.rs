@@ -10,6 +10,7 @@
 
 mod bench;
 mod ci;
+mod interop;
 mod libtest;
 mod setup;
 mod shell;
@@ -31,7 +32,8 @@ Commands:
   test [--dry-run]   install what the tests need, run all of them, end with `N passed, N failed`
                      --dry-run says what would be run, and whether what it needs is there
   tidy               the rules that neither rustc nor clippy knows: sizes, crate edges, links, dead files ...
-  ci [--skip STEP]   everything a change must pass: fmt, clippy, features, docs, tidy, deny, test
+  ci [--skip STEP]   everything a change must pass: fmt, clippy, features, docs, tidy, deny, interop, test
+  interop [ARGS]     Callsign and live go-micro processes on the same etcd and network; needs Go; ARGS as for a test program
   bench ARGS         cargo run --release -p callsign-bench -- ARGS
   setup              only install what the tests need
 ";
@@ -56,6 +58,7 @@ fn run(args: &[&str]) -> Result<bool> {
         ["test", "--dry-run"] => suite::explain(),
         ["tidy"] => tidy::run(),
         ["ci", skips @ ..] => ci::run(skips),
+        ["interop", args @ ..] => interop::run(args),
         ["bench", args @ ..] => bench::run(args),
         ["setup"] => setup::ensure(setup::FOR_TESTS).map(|()| true),
         [] | ["help" | "-h" | "--help"] => {

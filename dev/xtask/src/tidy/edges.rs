@@ -14,6 +14,7 @@ const EDGES: List = &[
     ("callsign-cli", &["callsign", "callsign-build"]),
     ("callsign-core", &[]),
     ("callsign-examples", &["callsign", "callsign-build"]),
+    ("callsign-interop", &[]),
     ("callsign-net", &[]),
     ("callsign-registry", &["callsign-core", "callsign-net"]),
     ("callsign-testbed", &[]),
@@ -23,6 +24,8 @@ const EDGES: List = &[
 /// What tests may use beyond that.
 const TEST_EDGES: List = &[
     ("callsign", &["callsign-core", "callsign-examples", "callsign-registry", "callsign-testbed"]),
+    ("callsign-cli", &["callsign-testbed"]),
+    ("callsign-interop", &["callsign", "callsign-testbed"]),
     ("callsign-net", &["callsign-testbed"]),
     ("callsign-registry", &["callsign-core", "callsign-testbed"]),
 ];
