@@ -57,7 +57,7 @@ use self::{
     client::{Client, Fault, KeepAlives, Watches, api},
     clock::Clock,
     entry::Reader,
-    list::{Picture, Scope},
+    list::{Picture, Scope, Witness},
 };
 
 /// The registry in an etcd cluster. Clones are the same handle.
@@ -201,7 +201,7 @@ impl fmt::Display for EtcdRegistry {
 
 impl From<Picture> for Listing {
     fn from(picture: Picture) -> Self {
-        let Picture { nodes, poisoned, moment, has_strays: _ } = picture;
+        let Picture { nodes, poisoned, moment, has_strays: _, witness: _ } = picture;
         Self { nodes, revision: moment.ours, poisoned }
     }
 }
@@ -214,6 +214,16 @@ impl Handle {
         let request = api::RangeRequest { key: key.clone(), ..Default::default() };
         let answer = self.client.range(&request, deadline).await?;
         Ok((answer.kvs.into_iter().next(), answer.header.map_or(0, |header| header.revision)))
+    }
+
+    /// Whether the store that answers now is the one in whose history this is, as it was at `revision`.
+    async fn remembers(&self, witness: &Witness, revision: i64, deadline: Instant) -> Result<bool, Fault> {
+        let request = api::RangeRequest { key: witness.key.clone(), revision, ..Default::default() };
+        match self.client.range(&request, deadline).await {
+            Ok(answer) => Ok(answer.kvs.first().is_some_and(|there| Witness::of(there) == *witness)),
+            Err(fault) if fault.is_other_revision() => Ok(false),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Writes a key under a condition: the revision, or what is there instead.

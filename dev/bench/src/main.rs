@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing tables is what this program is for")]
 
 mod calls;
+mod etcd;
 mod frame;
 mod local;
 mod pick;
@@ -24,13 +25,17 @@ type Benchmark = (&'static str, &'static str, fn(&Settings) -> frame::Report);
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-const BENCHMARKS: [Benchmark; 6] = [
+const BENCHMARKS: [Benchmark; 10] = [
     ("calls", "unary calls, beside tonic's channels, hyper and bare h2", calls::unary),
     ("streams", "large messages and reply streams, beside tonic's channels", calls::streams),
     ("pick", "choosing a node, by each strategy, beside tower's balancer", pick::run),
     ("slates", "publishing that a node has come or gone, with up to 10,000 nodes", slates::run),
     ("local", "the local registry: how soon a change is seen, a killed process too", local::seen),
     ("local-size", "the local registry: lists and memory, with 1,000 and 10,000 nodes", local::size),
+    ("etcd", "the etcd registry: how soon a put is seen, beside a bare watch", etcd::seen),
+    ("etcd-list", "the etcd registry: a cold list of 100,000 nodes, beside a bare range", etcd::list),
+    ("etcd-size", "the etcd registry: memory held for each node", etcd::size),
+    ("etcd-churn", "the etcd registry: 1,000 changes a second for a minute", etcd::churn),
 ];
 
 fn main() -> ExitCode {

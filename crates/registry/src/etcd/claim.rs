@@ -1,23 +1,24 @@
 //! Whose a key is: what may be written where something is already.
 
 use std::{
-    collections::HashSet,
-    sync::{Mutex, PoisonError},
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use callsign_core::{
     Node, NodeKey,
     error::{Error, ErrorKind, Result},
 };
+use tokio::time::Instant;
 
 use super::{
     client::api::{self, compare},
     entry::Reader,
 };
 
-/// Leases that a handle made and has not ended.
+/// Leases that a handle made and that may still hold a key.
 #[derive(Debug, Default)]
-pub(super) struct Leases(Mutex<HashSet<i64>>);
+pub(super) struct Leases(Mutex<HashMap<i64, Option<Instant>>>);
 
 /// Under which condition a key may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,15 +35,30 @@ pub(super) enum Condition {
 
 impl Leases {
     pub(super) fn insert(&self, id: i64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        let mut leases = self.leases();
+        // Those that were lost are of interest for as long as they may live.
+        let now = Instant::now();
+        leases.retain(|_, ends| ends.is_none_or(|ends| ends > now));
+        leases.insert(id, None);
+    }
+
+    /// Nobody renews it any more; it is gone by then.
+    pub(super) fn ends(&self, id: i64, at: Instant) {
+        if let Some(ends) = self.leases().get_mut(&id) {
+            *ends = Some(at);
+        }
     }
 
     pub(super) fn remove(&self, id: i64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.leases().remove(&id);
     }
 
     pub(super) fn has(&self, id: i64) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+        self.leases().contains_key(&id)
+    }
+
+    fn leases(&self) -> MutexGuard<'_, HashMap<i64, Option<Instant>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -116,6 +132,8 @@ fn taken(ours: &NodeKey, other: &Node, lease: i64) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::etcd::{entry, keys};
 
@@ -130,6 +148,20 @@ mod tests {
 
     fn judged(there: Option<&api::KeyValue>) -> Result<Condition> {
         judge(&node("a/b", "10.0.0.1:1"), there, &Reader::default(), |lease| lease == 5)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leases_are_ours_until_they_cannot_live_any_more() {
+        let leases = Leases::default();
+        for id in [1, 2] {
+            leases.insert(id);
+        }
+        leases.ends(1, Instant::now() + Duration::from_secs(30));
+        leases.insert(3);
+        assert!([1, 2, 3].iter().all(|id| leases.has(*id)));
+        tokio::time::advance(Duration::from_secs(31)).await;
+        leases.insert(4);
+        assert!(!leases.has(1) && leases.has(2));
     }
 
     #[test]

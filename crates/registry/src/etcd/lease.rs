@@ -29,6 +29,8 @@ const RENEW_AGAIN: Duration = Duration::from_millis(500);
 /// How long the lease of an entry that was removed is left to live: whoever sees the key go asks whether its lease still lives,
 /// to tell a node that left from one that died.
 pub(super) const REVOKE_AFTER: Duration = Duration::from_secs(2);
+/// For how much longer than its time to live a lease that was lost may be met again.
+const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 /// How often a key is looked at again that others keep changing.
 const CLAIMS_MAX: usize = 8;
 
@@ -248,8 +250,10 @@ impl Drop for EtcdLease {
                     handle.later(REVOKE_AFTER, id);
                 });
             }
-            // Its lease is left to expire: the next registration takes the key over without a gap.
-            Standing::Lost | Standing::Released => {}
+            // Its lease is left to expire: the next registration takes the key over without a gap. An etcd that was away gives
+            // its leases all of their time once more.
+            Standing::Lost => self.handle.leases.ends(self.id, Instant::now() + self.ttl + LEFT_BEHIND),
+            Standing::Released => {}
         }
     }
 }

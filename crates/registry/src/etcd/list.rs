@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use bytes::Bytes;
 use callsign_core::{
     Domain, Node, ServiceName,
     error::{Error, ErrorKind, Result},
@@ -36,11 +37,22 @@ pub(super) struct Picture {
     pub(super) moment: Moment,
     /// Whether some entries are where no node of theirs is at home: those may be there twice.
     pub(super) has_strays: bool,
+    /// What was written last.
+    pub(super) witness: Option<Witness>,
+}
+
+/// A writing that is part of one store's history, and of no other's: leases have numbers that nobody has twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Witness {
+    pub(super) key: Bytes,
+    pub(super) revision: i64,
+    pub(super) lease: i64,
 }
 
 /// Entries as they are read.
 #[derive(Debug, Default)]
 struct Gathered {
+    witness: Option<Witness>,
     nodes: Vec<Arc<Node>>,
     strays: Vec<Arc<Node>>,
     poisoned: usize,
@@ -99,13 +111,13 @@ impl Handle {
                 page = next?;
             }
         }
-        let Gathered { mut nodes, strays, poisoned } = gathered;
+        let Gathered { witness, mut nodes, strays, poisoned } = gathered;
         let has_strays = !strays.is_empty();
         if has_strays {
             let mut there: HashSet<_> = nodes.iter().map(|node| node.key()).collect();
             nodes.extend(strays.into_iter().filter(|stray| there.insert(stray.key())));
         }
-        Ok(Some(Picture { nodes, poisoned, moment, has_strays }))
+        Ok(Some(Picture { nodes, poisoned, moment, has_strays, witness }))
     }
 
     /// The first page of each range, all of one revision.
@@ -147,6 +159,9 @@ impl Handle {
     }
 
     async fn gather(&self, kvs: &[api::KeyValue], with_values: bool, scope: &Scope, gathered: &mut Gathered) {
+        let newest = kvs.iter().max_by_key(|kv| kv.mod_revision).map(Witness::of);
+        gathered.witness =
+            gathered.witness.take().into_iter().chain(newest).max_by_key(|witness| witness.revision);
         for some in kvs.chunks(READ_AT_ONCE) {
             if with_values {
                 let entries = some.iter().map(|kv| (&*kv.key, &*kv.value));
@@ -159,6 +174,14 @@ impl Handle {
             }
             tokio::task::yield_now().await;
         }
+    }
+}
+
+// === impl Witness ===
+
+impl Witness {
+    pub(super) fn of(kv: &api::KeyValue) -> Self {
+        Self { key: kv.key.clone(), revision: kv.mod_revision, lease: kv.lease }
     }
 }
 

@@ -1,13 +1,16 @@
 //! A watch: a list, then what changes from its revision on.
 //!
 //! ```text
-//! behind ──list──> following ──events──> following
-//!    ^                │
-//!    └──── resting <──┘   lagged, compacted, failed: a new list
+//! behind ──list──> following ──broken──> resuming ──> following
+//!    ^                 │                     │
+//!    └──── resting <───┴── lagged, compacted ┴── failed: a new list
 //! ```
 //!
-//! A gap is never guessed over. Whenever the stream of changes ends, for whatever reason, what is there is listed anew and handed
-//! out as a snapshot; a failure is said before that. Two watches of etcd's are merged where entries may be in two ranges.
+//! When the stream of changes breaks (a member restarts, the connection is lost), it is taken up where it ended, at once and only
+//! once, from whichever member answers: a fleet that lists everything anew whenever a member restarts would knock over the next.
+//! Nothing was missed then, and nothing is said. But a gap is never guessed over. That the store is still the one that was followed
+//! is asked by something it must remember; if it does not, or does not answer soon, the failure is said, and what is there is listed
+//! anew and handed out as a snapshot. Two watches of etcd's are merged where entries may be in two ranges.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -21,22 +24,28 @@ use callsign_core::{
     registry::{Removal, Revision, Watch},
     retry::Backoff,
 };
-use futures_util::{StreamExt, future::select_all, stream};
+use futures_util::{
+    StreamExt,
+    future::{select_all, try_join_all},
+    stream,
+};
 use tokio::{
     select,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
     Handle,
-    client::{Batch, End, Feed, api},
+    client::{Batch, End, Fault, Feed, api},
     clock::Moment,
     keys,
     lease::REVOKE_AFTER,
-    list::{Key, Picture, Scope, is_stray},
+    list::{Key, Picture, Scope, Witness, is_stray},
 };
 
 const OP: &str = "watch registry";
+/// How long it may take to go on where a stream broke off before that is said.
+const RESUME_MAX: Duration = Duration::from_secs(2);
 /// A watch that was followed for so long begins its waits anew.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
 /// How many leases are asked after at once, and how long that may take.
@@ -60,13 +69,19 @@ enum State {
     /// Not yet: it did not work, or just ended.
     Resting(Instant),
     Changes(Changes),
+    /// The changes broke off.
+    Broken(Changes, Fault),
 }
 
 /// What follows on a list.
 struct Changes {
     feeds: Vec<Feed>,
+    /// How far each of them has come, by etcd's count.
+    come_to: Vec<i64>,
     /// The list's.
     moment: Moment,
+    /// The last writing seen, while it is in place.
+    witness: Option<Witness>,
     since: Instant,
     /// Whether an entry may be there twice.
     has_strays: bool,
@@ -131,44 +146,84 @@ impl Following {
                 self.state = State::Behind;
             }
             State::Changes(changes) => match changes.next().await {
-                Ok(batch) => self.take(batch).await,
-                Err(end) => {
-                    if changes.since.elapsed() >= STEADY_AFTER {
-                        self.backoff.reset();
-                    }
-                    self.end(end);
-                }
+                Ok((feed, batch)) => self.take(feed, batch).await,
+                Err(end) => self.end(end),
             },
+            State::Broken(..) => self.resume().await,
         }
     }
 
     /// Lists, and opens the watches that follow on it.
     async fn begin(&mut self) {
         match self.list_and_follow().await {
-            Ok((Picture { nodes, moment, poisoned: _, has_strays }, feeds)) => {
+            Ok((Picture { nodes, moment, poisoned: _, has_strays, witness }, feeds)) => {
                 self.shown = self.shown.max(moment.ours);
                 self.queue.push_back(WatchEvent::SnapshotStart);
                 self.queue.extend(nodes.into_iter().map(WatchEvent::Node));
                 self.queue.push_back(WatchEvent::SnapshotDone(self.shown));
-                let since = Instant::now();
-                self.state = State::Changes(Changes { feeds, moment, since, has_strays });
+                let (since, come_to) = (Instant::now(), vec![moment.etcd; feeds.len()]);
+                self.state = State::Changes(Changes { feeds, come_to, moment, witness, since, has_strays });
             }
-            Err(error) => {
-                self.queue.push_back(WatchEvent::Error(error));
-                self.rest();
-            }
+            Err(error) => self.fail(error),
         }
     }
 
     async fn list_and_follow(&self) -> Result<(Picture, Vec<Feed>), Error> {
         let picture = self.handle.picture(OP, &self.scope).await?;
-        let mut feeds = Vec::new();
-        for range in keys::ranges(&self.scope.domain, self.scope.service.as_ref()) {
-            let (from, deadline) = (picture.moment.etcd + 1, self.handle.client.deadline());
-            let feed = self.handle.watches.open(&range, from, deadline).await;
-            feeds.push(feed.map_err(|fault| fault.into_error(OP))?);
+        let ranges = keys::ranges(&self.scope.domain, self.scope.service.as_ref());
+        let come_to = vec![picture.moment.etcd; ranges.len()];
+        let feeds = self.feeds(&come_to, self.handle.client.deadline()).await;
+        Ok((picture, feeds.map_err(|fault| fault.into_error(OP))?))
+    }
+
+    /// Watches each range from where one has come to.
+    async fn feeds(&self, come_to: &[i64], deadline: Instant) -> Result<Vec<Feed>, Fault> {
+        let ranges = keys::ranges(&self.scope.domain, self.scope.service.as_ref());
+        let opening = ranges
+            .iter()
+            .zip(come_to)
+            .map(|(range, come_to)| self.handle.watches.open(range, come_to + 1, deadline));
+        try_join_all(opening).await
+    }
+
+    /// Goes on where the changes broke off, if the store remembers it.
+    async fn resume(&mut self) {
+        let State::Broken(mut changes, broken) = std::mem::replace(&mut self.state, State::Behind) else {
+            return;
+        };
+        let (deadline, mut backoff) = (Instant::now() + RESUME_MAX, Backoff::calls());
+        loop {
+            match self.try_resume(&changes, deadline).await {
+                Ok(Some(feeds)) => {
+                    tracing::debug!(%broken, "a watch broke, and was taken up where it ended");
+                    (changes.feeds, changes.since) = (feeds, Instant::now());
+                    self.state = State::Changes(changes);
+                    return;
+                }
+                Ok(None) => break,
+                Err(fault) => tracing::debug!(%fault, "a watch broke, and cannot be taken up"),
+            }
+            let rest = self.handle.jitter(&mut backoff);
+            if Instant::now() + rest >= deadline {
+                break;
+            }
+            sleep(rest).await;
         }
-        Ok((picture, feeds))
+        self.fail(broken.into_error(OP));
+    }
+
+    async fn try_resume(&self, changes: &Changes, deadline: Instant) -> Result<Option<Vec<Feed>>, Fault> {
+        let Some(witness) = &changes.witness else { return Ok(None) };
+        let come_to = changes.come_to.iter().copied().max().unwrap_or_default();
+        if !self.handle.remembers(witness, come_to, deadline).await? {
+            return Ok(None);
+        }
+        self.feeds(&changes.come_to, deadline).await.map(Some)
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.queue.push_back(WatchEvent::Error(error));
+        self.rest();
     }
 
     fn rest(&mut self) {
@@ -176,21 +231,37 @@ impl Following {
     }
 
     fn end(&mut self, end: End) {
-        match end {
-            End::Lagged => tracing::debug!("a watch's reader fell behind; listing anew"),
-            End::Compacted => tracing::debug!("a watch was overtaken by a compaction; listing anew"),
-            End::Failed(fault) => self.queue.push_back(WatchEvent::Error(fault.into_error(OP))),
+        let State::Changes(changes) = std::mem::replace(&mut self.state, State::Behind) else { return };
+        // One that keeps ending is not taken up again and again without a rest.
+        let was_steady = changes.since.elapsed() >= STEADY_AFTER;
+        if was_steady {
+            self.backoff.reset();
         }
+        match end {
+            End::Failed(fault) if self.backoff.attempts() == 0 => {
+                // It counts as an attempt, or the next break were the first again.
+                let _ = self.handle.jitter(&mut self.backoff);
+                self.state = State::Broken(changes, fault);
+            }
+            End::Failed(fault) => self.fail(fault.into_error(OP)),
+            End::Lagged => self.overtaken("its reader fell behind"),
+            End::Compacted => self.overtaken("it was overtaken by a compaction, or a store that begins anew"),
+        }
+    }
+
+    fn overtaken(&mut self, why: &'static str) {
+        tracing::debug!(why, "a watch begins anew with a list");
         self.rest();
     }
 
     /// Turns what came in into what is handed out.
-    async fn take(&mut self, batch: Batch) {
-        let State::Changes(changes) = &self.state else { return };
+    async fn take(&mut self, feed: usize, batch: Batch) {
+        let State::Changes(changes) = &mut self.state else { return };
         let (moment, has_strays) = (changes.moment, changes.has_strays);
         if !self.handle.clock.is_current(&moment) {
             return self.end(End::Compacted);
         }
+        changes.note(feed, &batch);
         let Batch { events, at, .. } = batch;
         let understood: Vec<_> = events.into_iter().filter_map(|event| self.understand(event)).collect();
         let leases = understood.iter().filter_map(|change| match change {
@@ -267,10 +338,27 @@ impl Following {
 // === impl Changes ===
 
 impl Changes {
-    /// The next batch of any feed, or why one of them ended.
-    async fn next(&mut self) -> Result<Batch, End> {
+    /// The next batch of any feed, and which of them that is; or why one of them ended.
+    async fn next(&mut self) -> Result<(usize, Batch), End> {
+        if let [feed] = &mut *self.feeds {
+            return Ok((0, feed.next().await?));
+        }
         let nexts = self.feeds.iter_mut().map(|feed| Box::pin(feed.next()));
-        select_all(nexts).await.0
+        let (batch, index, _) = select_all(nexts).await;
+        Ok((index, batch?))
+    }
+
+    /// Remembers how far a feed has come, and what was written last.
+    fn note(&mut self, feed: usize, batch: &Batch) {
+        self.come_to[feed] = self.come_to[feed].max(batch.revision);
+        for event in &batch.events {
+            let Some(kv) = &event.kv else { continue };
+            if event.r#type() == api::event::EventType::Put {
+                self.witness = Some(Witness::of(kv));
+            } else if self.witness.as_ref().is_some_and(|witness| witness.key == kv.key) {
+                self.witness = None;
+            }
+        }
     }
 }
 

@@ -127,7 +127,7 @@ async fn a_list_of_many_pages_is_of_one_moment() {
     let registry = open(&server);
     let options = for_long();
     let mut leases = Vec::new();
-    for batch in 0..25 {
+    for batch in 0..11 {
         let registering = (0..100).map(|n| {
             let node = Arc::new(node(&format!("greeter-{batch}-{n}")));
             let (registry, options) = (&registry, &options);
@@ -137,7 +137,7 @@ async fn a_list_of_many_pages_is_of_one_moment() {
     }
     // One after the other is changed while lists are read: no list may have a later change without the earlier ones.
     let changing = async {
-        for (n, lease) in leases.iter_mut().enumerate() {
+        for (n, lease) in leases.iter_mut().enumerate().take(300) {
             let changed =
                 node(&format!("greeter-{}-{}", n / 100, n % 100)).to_builder().version("2").build().unwrap();
             lease.update(&Arc::new(changed)).await.unwrap();
@@ -147,7 +147,7 @@ async fn a_list_of_many_pages_is_of_one_moment() {
     let listing = async {
         loop {
             let listing = registry.list(&ListOptions::default()).await.unwrap();
-            assert_eq!(listing.nodes.len(), 2500);
+            assert_eq!(listing.nodes.len(), 1100);
             counts
                 .push((listing.nodes.iter().filter(|node| node.version() == "2").count(), listing.revision));
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests, helpers included")]
 
 mod access;
+mod breaking;
 mod conformance;
 mod entries;
 mod tls;

@@ -9,7 +9,10 @@ type List = &'static [(&'static str, &'static [&'static str])];
 /// Every allowed arrow, from a crate to those it may be compiled with.
 const EDGES: List = &[
     ("callsign", &["callsign-core", "callsign-net", "callsign-registry"]),
-    ("callsign-bench", &["callsign", "callsign-build", "callsign-core", "callsign-net", "callsign-registry"]),
+    (
+        "callsign-bench",
+        &["callsign", "callsign-build", "callsign-core", "callsign-net", "callsign-registry", "callsign-testbed"],
+    ),
     ("callsign-build", &[]),
     ("callsign-cli", &["callsign", "callsign-build"]),
     ("callsign-core", &[]),

@@ -24,6 +24,7 @@ use super::{
 /// A call under way. Dropping it resets its stream.
 pub(crate) struct Call<R> {
     live: Arc<Live>,
+    opened: Instant,
     outgoing: Outgoing,
     requests: Requests,
     answer: Answer,
@@ -89,6 +90,7 @@ impl<R: prost::Message + Default> Call<R> {
             slot.open(live.connection(), head, false).map_err(|cause| live.broken(cause))?;
         Ok(Self {
             live: live.clone(),
+            opened: Instant::now(),
             outgoing,
             requests: Requests { queue: VecDeque::new(), ended: false },
             answer: Answer::Awaited(stream),
@@ -105,6 +107,11 @@ impl<R: prost::Message + Default> Call<R> {
     /// The connection it is on.
     pub(crate) fn live(&self) -> &Arc<Live> {
         &self.live
+    }
+
+    /// Since when it is under way.
+    pub(super) fn opened(&self) -> Instant {
+        self.opened
     }
 
     /// The next message; `None` when the call has ended well.

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::{
     select,
     sync::{Notify, mpsc, oneshot},
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{Call, Client, Fault, WATCH, api, fault, grpc};
@@ -31,6 +31,8 @@ const BYTES_MAX: usize = 32 << 20;
 const OPENING_MAX: usize = 1024;
 /// How long a stream without watches stays open.
 const IDLE_MAX: Duration = Duration::from_secs(10);
+/// How long etcd may take to make a watch before the stream is given up.
+const MAKING_MAX: Duration = Duration::from_secs(5);
 
 /// Opens watches.
 #[derive(Debug)]
@@ -60,7 +62,9 @@ pub(crate) struct Feed {
 /// What happened, in order.
 #[derive(Debug)]
 pub(crate) struct Batch {
+    /// All of them up to the revision; none when etcd says only how far the watch has come.
     pub(crate) events: Vec<api::Event>,
+    pub(crate) revision: i64,
     /// When it came in.
     pub(crate) at: Instant,
     bytes: usize,
@@ -86,6 +90,7 @@ struct Common {
 struct Opening {
     range: Range,
     from: i64,
+    asked: Instant,
     reply: oneshot::Sender<Result<Feed, Fault>>,
 }
 
@@ -134,7 +139,7 @@ impl Watches {
     async fn try_open(&self, range: &Range, from: i64, deadline: Instant) -> Result<Feed, Fault> {
         let (reply, answer) = oneshot::channel();
         let gone = || Fault::Ended { endpoint: self.client.endpoints().to_owned() };
-        let opening = Opening { range: range.clone(), from, reply };
+        let opening = Opening { range: range.clone(), from, asked: Instant::now(), reply };
         let asked = async {
             self.stream().send(opening).await.map_err(|_| gone())?;
             answer.await.map_err(|_| gone())?
@@ -214,54 +219,45 @@ impl Hub {
         }
     }
 
-    /// Opens and feeds watches until the stream fails.
+    /// Opens and feeds watches until the stream fails, or nobody needs it any more.
     async fn serve(
         &mut self,
         call: &mut Call<api::WatchResponse>,
         inbox: &mut mpsc::Receiver<Opening>,
     ) -> Fault {
         let sweep = self.sweep.clone();
+        let endpoint = call.live().endpoint().to_owned();
+        // Whoever opened watches here may open them elsewhere by now; those that are open are served to their end.
+        let mut taking = true;
         loop {
             let idle = self.watchers.is_empty() && self.opening.is_empty();
+            if idle && !taking {
+                return Fault::Ended { endpoint };
+            }
+            let late = self.opening.front().map(|oldest| oldest.asked.max(call.opened()) + MAKING_MAX);
+            let patience = late.unwrap_or_else(|| Instant::now() + IDLE_MAX);
             select! {
                 // Events first: they are why all this is there. There are pauses between them.
                 biased;
                 response = call.next() => match response {
                     Ok(Some(response)) => self.take(call, response),
-                    Ok(None) => return Fault::Ended { endpoint: call.live().endpoint().to_owned() },
+                    Ok(None) => return Fault::Ended { endpoint },
                     Err(fault) => return fault,
                 },
-                opening = inbox.recv() => {
-                    // Nobody asks any more, and no new watch can come: the rest is served to its end.
-                    let Some(opening) = opening else {
-                        return self.serve_out(call).await;
-                    };
-                    call.send(&create(&opening));
-                    self.opening.push_back(opening);
-                }
+                opening = inbox.recv(), if taking && self.opening.len() < OPENING_MAX => match opening {
+                    Some(opening) => {
+                        call.send(&create(&opening));
+                        self.opening.push_back(opening);
+                    }
+                    None => taking = false,
+                },
                 () = sweep.notified() => self.sweep(call),
-                () = sleep(IDLE_MAX), if idle => {
-                    return Fault::Ended { endpoint: call.live().endpoint().to_owned() };
+                () = sleep_until(patience), if idle || late.is_some() => {
+                    let limit = MAKING_MAX;
+                    return if idle { Fault::Ended { endpoint } } else { Fault::Late { endpoints: endpoint, limit } };
                 }
             }
         }
-    }
-
-    /// Feeds what watches there are.
-    async fn serve_out(&mut self, call: &mut Call<api::WatchResponse>) -> Fault {
-        let sweep = self.sweep.clone();
-        while !self.watchers.is_empty() || !self.opening.is_empty() {
-            select! {
-                biased;
-                response = call.next() => match response {
-                    Ok(Some(response)) => self.take(call, response),
-                    Ok(None) => break,
-                    Err(fault) => return fault,
-                },
-                () = sweep.notified() => self.sweep(call),
-            }
-        }
-        Fault::Ended { endpoint: call.live().endpoint().to_owned() }
     }
 
     fn take(&mut self, call: &mut Call<api::WatchResponse>, response: api::WatchResponse) {
@@ -277,10 +273,11 @@ impl Hub {
             return;
         }
         watcher.partial.extend(response.events);
-        if response.fragment || watcher.partial.is_empty() {
+        if response.fragment {
             return;
         }
-        if !watcher.pass_on() {
+        let come_to = response.header.map_or(0, |header| header.revision);
+        if !watcher.pass_on(come_to) {
             call.send(&cancel(id));
             self.watchers.remove(&id);
         }
@@ -322,13 +319,18 @@ impl Hub {
 
 impl Watcher {
     /// Queues what has come in; `false` when there is no room, or nobody there.
-    fn pass_on(&mut self) -> bool {
+    ///
+    /// A response with events comes while there are more to come, and its header is ahead of them; one without says that there
+    /// are none up to its header's revision.
+    fn pass_on(&mut self, come_to: i64) -> bool {
         let events = std::mem::take(&mut self.partial);
+        let last = events.last().and_then(|event| event.kv.as_ref()).map(|kv| kv.mod_revision);
+        let revision = last.unwrap_or(come_to);
         let bytes: usize = events.iter().map(bytes_of).sum();
         let queued = self.common.bytes.fetch_add(bytes, Ordering::AcqRel);
         // One batch is taken however large it is, or a large one would never come through.
         let fits = queued == 0 || queued + bytes <= BYTES_MAX;
-        let batch = Batch { events, at: Instant::now(), bytes };
+        let batch = Batch { events, revision, at: Instant::now(), bytes };
         if fits && self.batches.try_send(batch).is_ok() {
             return true;
         }
@@ -348,7 +350,7 @@ fn bytes_of(event: &api::Event) -> usize {
 }
 
 fn create(opening: &Opening) -> api::WatchRequest {
-    let Opening { range: Range { key, end }, from, reply: _ } = opening;
+    let Opening { range: Range { key, end }, from, asked: _, reply: _ } = opening;
     let create = api::WatchCreateRequest {
         key: key.clone(),
         range_end: end.clone(),
