@@ -20,6 +20,8 @@ use super::keys::{self, Place};
 const DOMAIN: &str = "domain";
 /// Domains whose names are kept.
 const DOMAINS_MAX: usize = 1024;
+/// Complaints that are remembered.
+const COMPLAINTS_MAX: usize = 1024;
 
 /// Reads entries, and keeps once what they have in common.
 #[derive(Debug, Default)]
@@ -30,6 +32,8 @@ struct Shared {
     decoder: Decoder,
     /// Domains by how they are written in keys.
     domains: HashMap<String, Domain>,
+    /// The keys of what could not be understood, and what was wrong: each is said once.
+    complaints: HashMap<Vec<u8>, String>,
 }
 
 /// What was read.
@@ -75,19 +79,45 @@ impl Reader {
     ) {
         let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, value) in entries {
-            then(key, shared.read(key, value));
+            then(key, shared.read_and_complain(key, value));
         }
     }
 
     /// Reads one entry.
     pub(super) fn read(&self, key: &[u8], value: &[u8]) -> Read {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).read(key, value)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).read_and_complain(key, value)
     }
 }
 
 // === impl Shared ===
 
 impl Shared {
+    fn read_and_complain(&mut self, key: &[u8], value: &[u8]) -> Read {
+        let read = self.read(key, value);
+        match &read.poison {
+            Some(error) => self.complain(key, &error.chain()),
+            None if self.complaints.is_empty() => {}
+            None => {
+                self.complaints.remove(key);
+            }
+        }
+        read
+    }
+
+    fn complain(&mut self, key: &[u8], error: &str) {
+        if self.complaints.get(key).is_some_and(|known| known == error) {
+            return;
+        }
+        let shown = String::from_utf8_lossy(key);
+        // Past so many there is no telling which are new.
+        if self.complaints.len() >= COMPLAINTS_MAX {
+            tracing::debug!(key = %shown, error, "entry not understood; skipped");
+            return;
+        }
+        tracing::warn!(key = %shown, error, "entry not understood; skipped");
+        self.complaints.insert(key.to_owned(), error.to_owned());
+    }
+
     fn read(&mut self, key: &[u8], value: &[u8]) -> Read {
         let Some(place) = keys::place(key) else {
             let message = "its key is in neither of the layouts of go-micro";

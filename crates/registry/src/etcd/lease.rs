@@ -181,9 +181,11 @@ impl Lease for EtcdLease {
     async fn hold(&mut self) -> Error {
         let Self { handle, node, key, id, ttl, interval, renewed, values, written_at, standing } = self;
         let ours = Ours { handle, node, key, id: *id, values };
+        let stopped = handle.stopped();
         let error = tokio::select! {
-            // What happened to the key says more than that its lease is gone.
+            // Whoever closed the handle gives up all of it. And what happened to the key says more than that its lease is gone.
             biased;
+            () = stopped.cancelled() => Fault::Closed.into_error("hold registration"),
             error = ours.follow(written_at) => error,
             error = ours.renew(*ttl, *interval, renewed) => error,
         };

@@ -40,7 +40,7 @@ use super::{
     clock::Moment,
     keys,
     lease::REVOKE_AFTER,
-    list::{Key, Picture, Scope, Witness, is_stray},
+    list::{Picture, Scope, Witness, is_stray},
 };
 
 const OP: &str = "watch registry";
@@ -313,11 +313,8 @@ impl Following {
             return None;
         }
         let read = |of: &api::KeyValue| -> Vec<Node> {
-            let read = self.handle.reader.read(&of.key, &of.value);
-            if let (Some(error), true) = (read.poison, of.mod_revision == kv.mod_revision) {
-                tracing::warn!(key = %Key(&of.key), error = error.chain(), "entry not understood; skipped");
-            }
-            read.nodes.into_iter().filter(|node| self.scope.covers(node)).collect()
+            let nodes = self.handle.reader.read(&of.key, &of.value).nodes;
+            nodes.into_iter().filter(|node| self.scope.covers(node)).collect()
         };
         let before: Vec<_> = prev_kv.as_ref().map(read).unwrap_or_default().iter().map(Node::key).collect();
         let at = kv.mod_revision;

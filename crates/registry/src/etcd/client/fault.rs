@@ -174,6 +174,12 @@ pub(super) fn compacted(endpoint: &str) -> Fault {
     Fault::refused(endpoint, Status { code: code::OUT_OF_RANGE, message })
 }
 
+/// An entry that etcd does not take for its length.
+const TOO_LONG: (ErrorKind, Option<&str>) = (
+    ErrorKind::InvalidInput,
+    Some("shorten the node's metadata or endpoints, or raise etcd's --max-request-bytes"),
+);
+
 /// The table from etcd's answers to our kinds.
 fn refused(op: &'static str, endpoint: &str, status: &Status) -> Error {
     let Status { code, message } = status;
@@ -191,10 +197,9 @@ fn refused(op: &'static str, endpoint: &str, status: &Status) -> Error {
                 "check the user and the password: ETCD_USERNAME and ETCD_PASSWORD, or those in the configuration",
             ),
         ),
-        code::INVALID_ARGUMENT if has("too large") => (
-            ErrorKind::InvalidInput,
-            Some("shorten the node's metadata or endpoints, or raise etcd's --max-request-bytes"),
-        ),
+        code::INVALID_ARGUMENT if has("too large") => TOO_LONG,
+        // Said by etcd's gRPC, which looks at it first.
+        code::RESOURCE_EXHAUSTED if has("larger than max") => TOO_LONG,
         code::PERMISSION_DENIED => (
             ErrorKind::PermissionDenied,
             Some(
@@ -253,6 +258,12 @@ mod tests {
             ),
             (3, "etcdserver: user name is empty", ErrorKind::PermissionDenied, false),
             (3, "etcdserver: request is too large", ErrorKind::InvalidInput, false),
+            (
+                8,
+                "grpc: received message larger than max (2097264 vs. 2097152)",
+                ErrorKind::InvalidInput,
+                false,
+            ),
             (3, "etcdserver: key is not provided", ErrorKind::Internal, false),
             (4, "context deadline exceeded", ErrorKind::DeadlineExceeded, true),
             (5, "etcdserver: requested lease not found", ErrorKind::NotFound, false),
