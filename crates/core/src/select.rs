@@ -60,8 +60,12 @@ mod view;
 mod views;
 mod weights;
 
+/// Randomness, as picks are given it.
+#[doc(no_inline)]
+pub use fastrand::Rng;
+
 pub use self::error::{NoPick, Rejection};
-pub use self::filter::{Filter, Filters};
+pub use self::filter::{CustomFilter, Filter, Filters};
 pub use self::key::hash_key;
 pub use self::load::{Load, Outcome, Ticket};
 pub use self::policy::{Candidates, CustomStrategy};

@@ -36,13 +36,17 @@ pub enum Filter {
     Zone(String),
     /// What the node speaks.
     Protocol(String),
-    /// A condition of your own. Two are the same if they share name and function.
-    Custom {
-        /// What messages call it.
-        name: String,
-        /// Whether a node passes. Called when nodes change, never on a pick.
-        passes: Arc<dyn Fn(&Node) -> bool + Send + Sync>,
-    },
+    /// A condition of your own. Clones are the same; two that were made apart are not.
+    Custom(Arc<dyn CustomFilter>),
+}
+
+/// A condition of your own: give it to [`Filter::Custom`]. A closure does as well: [`Filter::custom`].
+pub trait CustomFilter: fmt::Debug + Send + Sync {
+    /// What messages call it.
+    fn name(&self) -> &str;
+
+    /// Whether a node passes. Called when nodes change, never on a pick; the same node must always get the same answer.
+    fn passes(&self, node: &Node) -> bool;
 }
 
 /// Conditions that a node must all meet. None at all admits every node.
@@ -51,6 +55,11 @@ pub enum Filter {
 /// and cloned for each call costs the pick next to nothing.
 #[derive(Clone, Default)]
 pub struct Filters(Option<Arc<Set>>);
+
+struct Closure<F> {
+    name: String,
+    passes: F,
+}
 
 struct Set {
     /// Sorted, each once.
@@ -93,7 +102,7 @@ impl Filter {
 
     /// A condition of your own; `name` is what messages call it.
     pub fn custom(name: impl Into<String>, passes: impl Fn(&Node) -> bool + Send + Sync + 'static) -> Self {
-        Self::Custom { name: name.into(), passes: Arc::new(passes) }
+        Self::Custom(Arc::new(Closure { name: name.into(), passes }))
     }
 
     /// Whether `node` meets the condition.
@@ -102,7 +111,7 @@ impl Filter {
         match self {
             Self::Version(version) => version_matches(node.version(), version),
             Self::Endpoint(name) => node.endpoints().iter().any(|endpoint| endpoint.name == *name),
-            Self::Custom { name: _, passes } => passes(node),
+            Self::Custom(custom) => custom.passes(node),
             Self::Label { value, .. } | Self::Group(value) | Self::Zone(value) | Self::Protocol(value) => {
                 self.found_in(node) == Some(value)
             }
@@ -113,7 +122,7 @@ impl Filter {
     pub(super) fn found_in<'a>(&self, node: &'a Node) -> Option<&'a str> {
         let key = match self {
             Self::Version(_) => return Some(node.version()),
-            Self::Endpoint(_) | Self::Custom { .. } => return None,
+            Self::Endpoint(_) | Self::Custom(_) => return None,
             Self::Label { key, value: _ } => key,
             Self::Group(_) => keys::GROUP,
             Self::Zone(_) => keys::ZONE,
@@ -143,7 +152,7 @@ impl Filter {
             Self::Group(group) => (3, group, "", 0),
             Self::Zone(zone) => (4, zone, "", 0),
             Self::Protocol(protocol) => (5, protocol, "", 0),
-            Self::Custom { name, passes } => (6, name, "", Arc::as_ptr(passes).cast::<()>() as usize),
+            Self::Custom(custom) => (6, custom.name(), "", Arc::as_ptr(custom).cast::<()>() as usize),
         }
     }
 }
@@ -158,7 +167,7 @@ impl PartialEq for Filter {
             | (Self::Zone(a), Self::Zone(b))
             | (Self::Protocol(a), Self::Protocol(b)) => a == b,
             (Self::Label { key: k, value: a }, Self::Label { key: l, value: b }) => a == b && k == l,
-            (Self::Custom { .. }, Self::Custom { .. }) => self.identity() == other.identity(),
+            (Self::Custom(_), Self::Custom(_)) => self.identity() == other.identity(),
             _ => false,
         }
     }
@@ -175,7 +184,7 @@ impl fmt::Display for Filter {
             Self::Group(group) => write!(f, "group={group}"),
             Self::Zone(zone) => write!(f, "zone={zone}"),
             Self::Protocol(protocol) => write!(f, "protocol={protocol}"),
-            Self::Custom { name, passes: _ } => f.write_str(name),
+            Self::Custom(custom) => f.write_str(custom.name()),
         }
     }
 }
@@ -211,6 +220,24 @@ impl FromStr for Filter {
                 _ => Err(wrong(format!("there is no filter {key:?}"))),
             },
         }
+    }
+}
+
+// === impl Closure ===
+
+impl<F: Fn(&Node) -> bool + Send + Sync> CustomFilter for Closure<F> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn passes(&self, node: &Node) -> bool {
+        (self.passes)(node)
+    }
+}
+
+impl<F> fmt::Debug for Closure<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
     }
 }
 
