@@ -97,6 +97,12 @@ fn streaming_shows_all_four_shapes() {
 }
 
 #[test]
+fn own_strategy_sends_all_calls_to_the_youngest_that_is_in_service() {
+    let shown = output(&mut Command::new(env!("CARGO_BIN_EXE_own_strategy")));
+    assert_eq!(shown, "of 100 calls:\n  second    100\n");
+}
+
+#[test]
 fn weights_and_groups_shares_calls_by_weight_and_keeps_to_the_group() {
     let shown = output(&mut Command::new(env!("CARGO_BIN_EXE_weights_and_groups")));
     let (all, blue) = shown.split_once("to blue:").unwrap();

@@ -13,6 +13,10 @@ pub(super) fn line(report: &CallReport) -> String {
     let node = report.node.id().as_str();
     let text = if node == report.address { node.to_owned() } else { format!("{node} at {}", report.address) };
     let text = format!("{text} · {} · {attempts} · {}", report.strategy, units::short(report.elapsed));
+    let text = match &report.instead {
+        Some(why) => format!("{text} · {why}"),
+        None => text,
+    };
     printable(&text, false).into_owned()
 }
 
