@@ -22,7 +22,7 @@ use super::{
 
 /// How often it is looked for what is out of date.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// How long everybody has to say that they are there, after nobody could be heard.
+/// How long everybody has to say that they are there, after nobody could be heard; and the time of two checks beside.
 const EXCUSED_FOR: Duration = Duration::from_secs(10);
 /// The most packets that wait to be sent. What is lost is asked for again.
 const OUTBOX_MAX: usize = 16_384;
@@ -258,7 +258,7 @@ impl Machine {
 
     /// The link has changed: everything is said and asked again.
     pub(super) fn restart(&mut self, now: Instant) {
-        self.cache.excuse(now + EXCUSED_FOR);
+        self.cache.excuse(now + EXCUSED_FOR + self.timing.check * 2);
         self.browser.restart(now);
         self.responder.restart(now);
     }

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,10 +15,13 @@ use callsign_core::{
     error::{Error, ErrorKind, Result},
 };
 use tokio::{
-    sync::{Notify, oneshot, watch},
+    sync::{oneshot, watch},
     time::Instant,
 };
 
+mod held;
+
+pub(super) use self::held::{Dropped, Registered};
 use super::{
     dns::{Name, Question, Read, kind},
     entry::{self, HeardNode, Telling},
@@ -46,25 +49,6 @@ pub(super) enum Reach {
     Everybody,
     /// Nobody but this machine.
     Loopback,
-}
-
-/// A registration that holds. Dropping it lets go of it.
-#[derive(Debug)]
-pub(super) struct Registered {
-    pub(super) key: NodeKey,
-    /// Tells one registration of a node from the next.
-    pub(super) serial: u64,
-    /// Why it is no more, once it is so.
-    pub(super) lost: watch::Receiver<Option<Error>>,
-    dropped: Arc<Dropped>,
-}
-
-/// The registrations that nobody holds any more, still to be taken away.
-#[derive(Debug, Default)]
-pub(super) struct Dropped {
-    keys: Mutex<Vec<(u64, NodeKey)>>,
-    /// Rings when there is one.
-    pub(super) bell: Notify,
 }
 
 /// What the rest of the machine has to know.
@@ -278,7 +262,7 @@ impl Responder {
         answers
     }
 
-    /// Somebody else said something of a node; `true` when it is one of this handle's.
+    /// Somebody said something of a node, and nothing newer is known of it; `true` when it is one of this handle's.
     pub(super) fn hear(&mut self, heard: &HeardNode, now: Instant) -> bool {
         let ours = self.is_ours(heard.stamp);
         let Some(own) = self.nodes.get_mut(&heard.key) else { return false };
@@ -286,10 +270,8 @@ impl Responder {
             State::Probing { .. } if ours || heard.lives.is_none() => {}
             State::Probing { .. } => self.refuse(heard),
             State::There { .. } if ours => {
-                // Our own words come back, and what we take back has a later number: these are not ours.
-                let last = own.telling.stamp.map_or(0, |stamp| stamp.revision);
-                let said = heard.stamp.map_or(0, |stamp| stamp.revision);
-                if heard.lives.is_none() && said >= last {
+                // Our own words come back, and mean nothing. But we never say this one of a node that is there.
+                if heard.lives.is_none() {
                     self.lose(&heard.key, gone("hold registration", &heard.key, "somebody deregistered it"));
                 }
             }
@@ -359,7 +341,7 @@ impl Responder {
     }
 
     fn registered(&self, key: &NodeKey, serial: u64, lost: &watch::Sender<Option<Error>>) -> Registered {
-        Registered { key: key.clone(), serial, lost: lost.subscribe(), dropped: self.dropped.clone() }
+        Registered::new(key.clone(), serial, lost.subscribe(), self.dropped.clone())
     }
 
     fn tell(&mut self, op: &'static str, node: &Arc<Node>) -> Result<Telling> {
@@ -476,27 +458,6 @@ impl Responder {
         self.packets.push((packet.clone(), To::All(reach)));
         let next = now + LEAVING_AGAIN[0];
         self.leaving.push(Leaving { key: telling.key.clone(), packet, reach, said: 1, next });
-    }
-}
-
-// === impl Registered ===
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        self.dropped.lock().push((self.serial, self.key.clone()));
-        self.dropped.bell.notify_one();
-    }
-}
-
-// === impl Dropped ===
-
-impl Dropped {
-    fn take(&self) -> Vec<(u64, NodeKey)> {
-        std::mem::take(&mut *self.lock())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<(u64, NodeKey)>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

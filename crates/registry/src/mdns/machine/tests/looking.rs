@@ -165,6 +165,11 @@ fn silence_is_no_sign_of_death_while_nobody_can_be_heard() {
     assert_eq!(link.stations[0].errors, 1);
     let now = link.now;
     link.stations[0].machine.set_away(None, now);
+    // The others take a moment to come back, too.
+    link.cut = vec![1];
+    link.run(Duration::from_secs(3));
+    assert_eq!(link.stations[0].ids(), ["1"]);
+    link.cut.clear();
     link.run(Duration::from_secs(60));
     assert_eq!((link.stations[0].ids(), link.stations[0].recovered), (vec!["1".to_owned()], 1));
     assert!(link.stations[0].removals.is_empty());

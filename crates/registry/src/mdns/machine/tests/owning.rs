@@ -206,3 +206,36 @@ fn a_node_that_crashed_and_starts_again_elsewhere_is_believed_at_once() {
     assert_eq!(link.stations[0].nodes.values().next().unwrap().weight(), Some(2));
     assert!(link.stations[0].removals.is_empty());
 }
+
+/// What station 0 said last to everybody.
+fn last_word(link: &Link) -> Vec<u8> {
+    let mut said = link.stations[0].sent.iter().rev();
+    said.find(|packet| matches!(packet.to, To::All(_))).unwrap().bytes.clone()
+}
+
+#[test]
+fn a_goodbye_that_comes_back_late_does_not_end_the_next_registration() {
+    let mut link = Link::new(1, 1);
+    drop(link.register(0, &node("1", 1)).unwrap());
+    link.run(Duration::from_secs(5));
+    let goodbye = last_word(&link);
+    let again = link.register(0, &node("1", 2)).unwrap();
+    link.say(0, &goodbye);
+    link.run(Duration::from_secs(1));
+    assert!(again.lost.borrow().is_none());
+    assert_eq!(link.stations[0].ids(), ["1"]);
+}
+
+#[test]
+fn what_a_node_said_before_it_left_is_no_objection_to_the_next_of_its_name() {
+    let mut link = Link::new(2, 1);
+    let one = link.register(0, &node("1", 1)).unwrap();
+    link.run(Duration::from_secs(1));
+    let announcement = last_word(&link);
+    drop(one);
+    link.run(Duration::from_secs(1));
+    let next = link.begin_to_register(1, &node("1", 2));
+    link.run(Duration::from_millis(50));
+    link.say(1, &announcement);
+    assert!(link.answer(next).is_ok());
+}
