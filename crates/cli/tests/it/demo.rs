@@ -10,16 +10,21 @@ use serde_json::Value;
 
 use crate::harness::{Running, World};
 
-/// Process ids of the demo's nodes, from the system's list.
+/// Process ids of the demo's nodes.
 fn nodes(world: &World) -> Vec<i32> {
+    processes(world, "demo-node")
+}
+
+/// Process ids of a hidden command of ours in this world, from the system's list.
+pub(crate) fn processes(world: &World, command: &str) -> Vec<i32> {
     let mark = world.path().display().to_string();
     let mut pids = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
         let read = |file: &str| std::fs::read(entry.path().join(file)).unwrap_or_default();
-        let (command, environment) = (read("cmdline"), read("environ"));
+        let (arguments, environment) = (read("cmdline"), read("environ"));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if text(&command).contains("demo-node") && text(&environment).contains(&mark) {
+        if text(&arguments).contains(command) && text(&environment).contains(&mark) {
             pids.push(pid);
         }
     }
@@ -27,18 +32,18 @@ fn nodes(world: &World) -> Vec<i32> {
 }
 
 /// Processes whose end can be waited for, although they are not children of this one.
-struct Exits(Vec<OwnedFd>);
+pub(crate) struct Exits(Vec<OwnedFd>);
 
 /// A node ends sooner than this once it has been left alone.
 const EXIT_MAX: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
 impl Exits {
-    fn of(pids: &[i32]) -> Self {
+    pub(crate) fn of(pids: &[i32]) -> Self {
         let open = |pid: &i32| pidfd_open(Pid::from_raw(*pid).unwrap(), PidfdFlags::empty()).unwrap();
         Self(pids.iter().map(open).collect())
     }
 
-    fn wait(self) {
+    pub(crate) fn wait(self) {
         for process in self.0 {
             let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&EXIT_MAX)).unwrap();
             assert_eq!(ended, 1, "a node goes on");

@@ -1,11 +1,15 @@
 //! The program on a real etcd, and what it says when etcd is not what it was said to be.
 
-use std::{net::TcpListener, time::Duration};
+use std::{fs, net::TcpListener, process::Stdio, time::Duration};
 
-use callsign_testbed::EtcdServer;
+use callsign_testbed::{EtcdServer, certs::Authority};
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Ran, World};
+use crate::{
+    demo::{Exits, processes},
+    harness::{Ran, Running, World},
+};
 
 /// A runtime for as long as etcd runs.
 struct Bed {
@@ -40,9 +44,9 @@ fn the_registry_and_its_address_come_from_go_micros_variables_and_flags_win() {
     let sidecar =
         ["register", "shop/till", "--address", &here, "--id", "till-1", "--group", "A", "--", "cat"];
     let mut watch = bed.world.command(&["watch", "-o", "json"]);
-    let mut watch = crate::harness::Running::start(watch.envs(env).stderr(std::process::Stdio::null()));
+    let mut watch = Running::start(watch.envs(env).stderr(Stdio::null()));
     let mut command = bed.world.command(&sidecar);
-    let mut node = crate::harness::Running::start(command.envs(env).stdin(std::process::Stdio::piped()));
+    let mut node = Running::start(command.envs(env).stdin(Stdio::piped()));
     watch.until(|change| change["event"] == "added" && change["node"]["id"] == "till-1");
 
     for args in [
@@ -80,7 +84,7 @@ fn a_target_names_the_registry_and_the_service() {
     let registry = format!("--registry=etcd://{}", bed.etcd.endpoint());
     let mut watch = bed.world.watch(&["greeter", &registry]);
     let mut command = bed.world.command(&["demo-node", "--id", "g-1", "--node-version", "1", "--group", "A"]);
-    let _node = crate::harness::Running::start(command.arg(&registry).stdin(std::process::Stdio::piped()));
+    let _node = Running::start(command.arg(&registry).stdin(Stdio::piped()));
     watch.until(|change| change["event"] == "added");
     let target = |query: &str| format!("etcd://{}/greeter{query}", bed.etcd.endpoint());
     let called = bed.run(&["call", &target("?group=A"), "Greeter.Hello", "--name", "x"], &[]);
@@ -131,6 +135,42 @@ fn tls_and_its_absence_are_named_as_such() {
 }
 
 #[test]
+fn certificates_of_both_sides_are_taken_from_files() {
+    let authority = Authority::new("the shop");
+    let bed =
+        Bed::new(EtcdServer::builder().tls(authority.server()).client_authority(authority.pem()).start());
+    let own = authority.client("callsign");
+    let file = |name: &str, pem: &str| {
+        let path = bed.world.path().join(name);
+        fs::write(&path, pem).unwrap();
+        path.display().to_string()
+    };
+    let (ca, cert, key) =
+        (file("ca.pem", authority.pem()), file("own.pem", &own.pem), file("own.key", &own.key));
+    let registry = format!("--registry=etcd://https://{}", bed.etcd.endpoint());
+    assert_eq!(
+        bed.run(
+            &["ls", &registry, "--registry-ca", &ca, "--registry-cert", &cert, "--registry-key", &key],
+            &[]
+        )
+        .code,
+        Some(0)
+    );
+    let variables = [
+        ("CALLSIGN_REGISTRY_CA", &*ca),
+        ("CALLSIGN_REGISTRY_CERT", &*cert),
+        ("CALLSIGN_REGISTRY_KEY", &*key),
+    ];
+    assert_eq!(bed.run(&["ls", &registry], &variables).code, Some(0));
+
+    // Nobody in particular, somebody whom nobody knows, and whoever speaks plaintext.
+    bed.run(&["ls", &registry, "--registry-ca", &ca], &[]).fails(7, &["wants a client certificate"]);
+    bed.run(&["ls", &registry, "--registry-cert", &cert, "--registry-key", &key], &[])
+        .fails(3, &["certificate"]);
+    bed.run(&["ls", "--registry", &format!("etcd://{}", bed.etcd.endpoint())], &[]).fails(3, &["TLS"]);
+}
+
+#[test]
 fn what_is_no_address_of_an_etcd_is_told_before_anything_is_tried() {
     let world = World::new();
     for (registry, said) in [
@@ -151,7 +191,7 @@ fn what_is_no_address_of_an_etcd_is_told_before_anything_is_tried() {
 fn the_demo_brings_an_etcd_of_its_own_and_takes_it_along() {
     let world = World::new();
     let temp = world.path().join("tmp");
-    std::fs::create_dir(&temp).unwrap();
+    fs::create_dir(&temp).unwrap();
     let mut command = world.command(&["demo", "--registry", "etcd", "--duration", "6s", "-o", "json"]);
     let ran = world.finish(command.env("TMPDIR", &temp));
     let summary = ran.json();
@@ -162,11 +202,31 @@ fn the_demo_brings_an_etcd_of_its_own_and_takes_it_along() {
     );
     assert!(summary["killed"]["seen_after_ms"].is_number(), "{summary}");
     assert!(ran.stderr.contains("starting "), "{}", ran.stderr);
-    assert_eq!(std::fs::read_dir(&temp).unwrap().count(), 0, "its folder is left");
+    assert_eq!(fs::read_dir(&temp).unwrap().count(), 0, "its folder is left");
     let mut command = world.command(&["demo", "--registry", "etcd"]);
     let nothing = world.path().join("empty");
-    std::fs::create_dir(&nothing).unwrap();
+    fs::create_dir(&nothing).unwrap();
     world
         .finish(command.env("PATH", &nothing))
         .fails(1, &["no program `etcd`", "apt-get install etcd-server", "--registry etcd://"]);
+}
+
+#[test]
+fn an_interrupt_and_even_a_kill_take_the_demos_etcd_along() {
+    for signal in [Signal::INT, Signal::KILL] {
+        let world = World::new();
+        let temp = world.path().join("tmp");
+        fs::create_dir(&temp).unwrap();
+        let mut command = world.command(&["demo", "--registry", "etcd", "--plain"]);
+        let mut demo = Running::start(command.env("TMPDIR", &temp).stderr(Stdio::null()));
+        while !demo.line().contains("callers call greeter") {}
+        // It ends the etcd, and itself last.
+        let host = processes(&world, "demo-etcd");
+        assert_eq!(host.len(), 1);
+        let exits = Exits::of(&host);
+        demo.signal(signal);
+        assert_eq!(demo.end().1, (signal == Signal::INT).then_some(130));
+        exits.wait();
+        assert_eq!(fs::read_dir(&temp).unwrap().count(), 0, "its folder is left");
+    }
 }

@@ -31,7 +31,7 @@ fn unknown_unavailable_and_malformed_registries_are_told_apart() {
     world
         .run(&["ls", "--registry", "locl"])
         .fails(2, &["no registry called \"locl\"", "did you mean `local`?"]);
-    world.run(&["ls", "--registry", "etcd://a:1"]).fails(2, &["etcd", "not available"]);
+    world.run(&["ls", "--registry", "consul://a:1"]).fails(2, &["consul", "not available"]);
     world.run(&["ls", "--registry", "local://run/x"]).fails(2, &["local:///run/x"]);
 }
 

@@ -11,7 +11,14 @@ const EDGES: List = &[
     ("callsign", &["callsign-core", "callsign-net", "callsign-registry"]),
     (
         "callsign-bench",
-        &["callsign", "callsign-build", "callsign-core", "callsign-net", "callsign-registry", "callsign-testbed"],
+        &[
+            "callsign",
+            "callsign-build",
+            "callsign-core",
+            "callsign-net",
+            "callsign-registry",
+            "callsign-testbed",
+        ],
     ),
     ("callsign-build", &[]),
     ("callsign-cli", &["callsign", "callsign-build"]),
