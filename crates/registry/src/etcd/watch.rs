@@ -12,6 +12,9 @@
 //! is asked by something it must remember; if it does not, or does not answer soon, the failure is said, and what is there is listed
 //! anew and handed out as a snapshot. Two watches of etcd's are merged where entries may be in two ranges.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,

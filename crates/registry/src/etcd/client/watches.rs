@@ -195,6 +195,15 @@ impl Drop for Feed {
     }
 }
 
+// === impl Batch ===
+
+impl Batch {
+    pub(crate) fn new(events: Vec<api::Event>, revision: i64) -> Self {
+        let bytes = events.iter().map(bytes_of).sum();
+        Self { events, revision, at: Instant::now(), bytes }
+    }
+}
+
 // === impl Hub ===
 
 impl Hub {
@@ -326,11 +335,11 @@ impl Watcher {
         let events = std::mem::take(&mut self.partial);
         let last = events.last().and_then(|event| event.kv.as_ref()).map(|kv| kv.mod_revision);
         let revision = last.unwrap_or(come_to);
-        let bytes: usize = events.iter().map(bytes_of).sum();
+        let batch = Batch::new(events, revision);
+        let bytes = batch.bytes;
         let queued = self.common.bytes.fetch_add(bytes, Ordering::AcqRel);
         // One batch is taken however large it is, or a large one would never come through.
         let fits = queued == 0 || queued + bytes <= BYTES_MAX;
-        let batch = Batch { events, revision, at: Instant::now(), bytes };
         if fits && self.batches.try_send(batch).is_ok() {
             return true;
         }
