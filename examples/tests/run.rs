@@ -144,6 +144,27 @@ fn greeter_client_finds_greeter_server_by_its_name() {
 }
 
 #[test]
+fn greeter_client_and_greeter_server_meet_where_the_environment_says() {
+    let registry = tempfile::tempdir().unwrap();
+    let folder = registry.path().join("callsign");
+    let ours = format!("local://{}", folder.display());
+    let server = Background::start(
+        Command::new(env!("CARGO_BIN_EXE_greeter_server"))
+            .env("CALLSIGN_REGISTRY", &ours)
+            .env("MICRO_REGISTRY", "no-such-registry"),
+    );
+    somebody_registered(registry.path());
+    let shown = output(
+        Command::new(env!("CARGO_BIN_EXE_greeter_client"))
+            .env("MICRO_REGISTRY", "local")
+            .env("MICRO_REGISTRY_ADDRESS", &folder)
+            .arg("Ann"),
+    );
+    assert_eq!(shown, "Hello, Ann!\n");
+    server.interrupt();
+}
+
+#[test]
 fn axum_and_grpc_answers_browsers_and_clients_on_one_port() {
     let registry = tempfile::tempdir().unwrap();
     let server = Background::start(
