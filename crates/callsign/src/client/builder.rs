@@ -38,6 +38,7 @@ pub struct ChannelBuilder {
     hash_by: Option<HashBy>,
     health: HealthConfig,
     slow_start: Duration,
+    subset: Option<usize>,
     budget: RetryBudget,
     seed: Option<u64>,
 }
@@ -68,6 +69,7 @@ impl ChannelBuilder {
             hash_by: None,
             health: HealthConfig::default(),
             slow_start: SLOW_START,
+            subset: None,
             budget: RetryBudget::default(),
             seed: None,
         }
@@ -194,6 +196,15 @@ impl ChannelBuilder {
         self
     }
 
+    /// Connects to no more nodes than this, to `size` of those that pass the channel's filters: fewer connections where many clients
+    /// face many nodes. Which these are follows from the channel's [seed](Self::seed), and changes by one when one comes or goes.
+    ///
+    /// Zero is taken for one. Fewer than twelve leave little when some of them fail.
+    pub fn subset(mut self, size: usize) -> Self {
+        self.subset = Some(size.max(1));
+        self
+    }
+
     /// What repeated requests may add to the load.
     pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
         self.budget = budget;
@@ -231,6 +242,7 @@ impl ChannelBuilder {
             hash_by,
             health,
             slow_start,
+            subset,
             budget,
             seed,
         } = self;
@@ -272,6 +284,7 @@ impl ChannelBuilder {
             idle_after,
             health,
             slow_start,
+            subset,
             seed: seed.unwrap_or_else(|| fastrand::u64(..)),
         };
         let settings = Settings { timeout, default_timeout, wait_for_ready, hash_by, budget };

@@ -17,7 +17,7 @@ use callsign_core::{
     Node, NodeId, NodeKey, ServiceName, WeakTasks,
     health::{Health, HealthConfig, HealthEvent, Verdict},
     model::{Address, keys},
-    select::{Filters, Load, Member, Shape, Slate, Strategy},
+    select::{Filters, Load, Member, Shape, Slate, Strategy, subset},
 };
 use tokio::{
     sync::watch,
@@ -58,6 +58,9 @@ pub(crate) struct Roster {
     pinned: Mutex<Vec<Arc<Link>>>,
     health: Mutex<Health>,
     slow_start: Duration,
+    subset: Option<usize>,
+    /// What tells this client from others.
+    seed: u64,
     tasks: WeakTasks,
 }
 
@@ -81,6 +84,7 @@ pub(crate) struct Parts {
     pub(crate) idle_after: Duration,
     pub(crate) health: HealthConfig,
     pub(crate) slow_start: Duration,
+    pub(crate) subset: Option<usize>,
     pub(crate) seed: u64,
 }
 
@@ -101,6 +105,7 @@ impl Roster {
             idle_after,
             health,
             slow_start,
+            subset,
             seed,
         } = parts;
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -123,6 +128,8 @@ impl Roster {
             pinned: Mutex::default(),
             health: Mutex::new(Health::new(health, rng.u64(..))),
             slow_start,
+            subset,
+            seed,
             tasks,
         }
     }
@@ -237,7 +244,7 @@ impl Roster {
         let first = seats.is_empty();
         // By the whole key: in several domains there may be nodes of one id.
         let mut before: HashMap<NodeKey, Seat> = seats.drain(..).map(|seat| (seat.0.key(), seat)).collect();
-        for node in nodes.iter() {
+        for node in self.own(&nodes) {
             let address = match fitness(node) {
                 Ok(address) => address,
                 Err(reason) => {
@@ -264,6 +271,16 @@ impl Roster {
             }
         }
         before.into_values().for_each(|seat| self.dismiss(&seat));
+    }
+
+    /// The nodes that this client keeps to, in their order.
+    fn own<'a>(&self, nodes: &'a [Arc<Node>]) -> Vec<&'a Arc<Node>> {
+        let Some(size) = self.subset else { return nodes.iter().collect() };
+        let useful: Vec<&Arc<Node>> =
+            nodes.iter().filter(|node| self.filters.pass(node) && fitness(node).is_ok()).collect();
+        let mut chosen = subset(useful.iter().map(|node| &***node), self.seed, size);
+        chosen.sort_unstable();
+        chosen.into_iter().map(|index| useful[index]).collect()
     }
 
     /// A link to a node that was not there before. Unless it is among the `first` that this channel sees, it gets its share of calls

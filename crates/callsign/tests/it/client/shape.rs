@@ -68,6 +68,30 @@ async fn a_user_stays_with_the_canary_or_with_the_others() {
 }
 
 #[tokio::test]
+async fn a_client_that_keeps_to_a_subset_connects_to_no_other_node_and_replaces_one_that_left() {
+    let registry = MemoryRegistry::new();
+    let mut nodes = Vec::new();
+    for n in 0..6 {
+        nodes.push(support::run(&registry, |b| b.id(format!("n{n}"))).await);
+    }
+    let channel = builder(&registry).subset(3).build().unwrap();
+    until_all_are_ready(&channel, 3).await;
+    let ids = || channel.nodes().iter().map(|node| node.node.id().to_string()).collect::<Vec<_>>();
+    let before = ids();
+    assert_eq!(before.len(), 3);
+    let other = builder(&registry).subset(3).build().unwrap();
+    until_all_are_ready(&other, 3).await;
+    assert_eq!(other.nodes().iter().map(|node| node.node.id().to_string()).collect::<Vec<_>>(), before);
+
+    let gone = nodes.iter().position(|node| node.handle.node().id() == before[0].as_str()).unwrap();
+    let gone = nodes.remove(gone);
+    gone.handle.shutdown();
+    gone.end().await.unwrap();
+    until("another has its place", || ids().len() == 3 && !ids().contains(&before[0])).await;
+    assert!(before[1..].iter().all(|id| ids().contains(id)), "{before:?}, {:?}", ids());
+}
+
+#[tokio::test]
 async fn policies_that_contradict_each_other_are_refused() {
     let registry = MemoryRegistry::new();
     let both = builder(&registry).filter(Filter::group("blue")).filter(Filter::group("green")).build();
