@@ -9,7 +9,8 @@
 //! Whoever registers a node asks for its name three times, and takes it if nobody objects. Then it says so, unasked, and
 //! answers whoever asks for the node or its service. Whoever wants to know of a service asks, keeps what it hears, and asks
 //! again, for ever. A node that leaves says so. One that dies does not, and is found out by its silence: nodes that somebody
-//! is interested in are asked for every ten seconds, and one that does not answer is asked for five times more.
+//! is interested in are asked for every ten seconds, and one that does not answer is asked for five times more. So a
+//! registration's time to live has no part in it, and there is nothing to renew.
 //!
 //! Packets get lost, doubled, and overtake each other; each goes out on every interface, over IPv4 and IPv6. What our own
 //! nodes say therefore carries a stamp: who said it, and a number that grows. It travels in a field of the entry that

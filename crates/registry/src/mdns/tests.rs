@@ -1,7 +1,9 @@
 //! What the tests have in common.
 
+#[cfg(target_os = "linux")]
 #[path = "../../tests/support/host.rs"]
 mod host;
+#[cfg(target_os = "linux")]
 mod namespaced;
 
 /// What was seen of live go-micro processes.
