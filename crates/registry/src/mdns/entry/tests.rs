@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use callsign_core::{Domain, Endpoint};
+use proptest::prelude::*;
 
 use super::*;
 use crate::mdns::{
@@ -281,5 +282,43 @@ fn what_is_no_entry_is_garbled_with_the_reason_and_what_has_no_text_is_nothing()
         let heard = say(&answers);
         let [Heard::Garbled { reason: said, .. }] = &heard[..] else { panic!("{heard:?}") };
         assert!(said.contains(reason), "{said}");
+    }
+}
+
+/// Names as they may be: of any letters, and often of what means something in the DNS or here.
+fn parts() -> impl Strategy<Value = String> {
+    let odd = prop::sample::select(vec![".", "_services", "_h-", "_domains", "_dns-sd", "micro", "x", "é"]);
+    prop_oneof!["\\PC{1,40}", prop::collection::vec(odd, 1..12).prop_map(|parts| parts.concat())]
+        .prop_filter("names of services", |name| name.parse::<callsign_core::ServiceName>().is_ok())
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_node_is_called_it_is_heard_under_that_name(service in parts(), id in parts(), domain in parts()) {
+        prop_assume!(domain != Domain::ALL);
+        let node = Node::builder(service, id, "192.0.2.10:1").domain(domain).build().unwrap();
+        let said = Telling::new("test", &Arc::new(node.clone()), &host(), None).unwrap();
+        let heard = hear_node(&said.announcement());
+        prop_assert_eq!(&heard.node, &node);
+        prop_assert_eq!(heard.service, said.service.clone());
+        // And its service is found on the list under the name that it is asked for by.
+        let domain = names::domain(node.domain());
+        let question = Question::new(names::services(&domain), kind::PTR);
+        let list = hear(&listed(&question, 0, &said.service, &domain, &host()).unwrap());
+        let found = matches!(&list[..], [Heard::Listed { service, .. }] if *service == said.service);
+        prop_assert!(found, "{:?}", list);
+    }
+
+    #[test]
+    fn whatever_an_entrys_text_unpacks_to_nothing_breaks(
+        json in prop_oneof![
+            "\\PC{0,200}",
+            r#"\{("(Service|Metadata|Version|Endpoints|Callsign|Owner)":("greeter"|null|7|\[\]|\{"Id":"1","Owner":"zz","Revision":-1\}),){0,5}"Service":"greeter"\}"#,
+        ],
+    ) {
+        let packed = miniz_oxide::deflate::compress_to_vec_zlib(json.as_bytes(), 6);
+        let text = packed.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes();
+        let heard = hear(&Telling { text, ..telling() }.announcement());
+        prop_assert_eq!(heard.len(), 1);
     }
 }
