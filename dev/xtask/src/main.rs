@@ -14,6 +14,7 @@ mod interop;
 mod libtest;
 mod setup;
 mod shell;
+mod sim;
 mod suite;
 mod tidy;
 mod workspace;
@@ -35,6 +36,7 @@ Commands:
   ci [--skip STEP]   everything a change must pass: fmt, clippy, features, docs, tidy, deny, interop, test
   interop [ARGS]     Callsign and live go-micro processes on the same etcd and network; needs Go; ARGS as for a test program
   bench ARGS         cargo run --release -p callsign-bench -- ARGS
+  sim ARGS           cargo run --release -p callsign-sim -- ARGS
   setup              only install what the tests need
 ";
 
@@ -60,6 +62,7 @@ fn run(args: &[&str]) -> Result<bool> {
         ["ci", skips @ ..] => ci::run(skips),
         ["interop", args @ ..] => interop::run(args),
         ["bench", args @ ..] => bench::run(args),
+        ["sim", args @ ..] => sim::run(args),
         ["setup"] => setup::ensure(setup::FOR_TESTS).map(|()| true),
         [] | ["help" | "-h" | "--help"] => {
             print!("{HELP}");

@@ -27,6 +27,7 @@ const EDGES: List = &[
     ("callsign-interop", &[]),
     ("callsign-net", &[]),
     ("callsign-registry", &["callsign-core", "callsign-net"]),
+    ("callsign-sim", &["callsign-core"]),
     ("callsign-testbed", &[]),
     ("xtask", &[]),
 ];
