@@ -36,6 +36,7 @@ mod failure;
 mod hash_by;
 mod journey;
 mod link;
+mod names;
 mod options;
 mod replay;
 mod response;

@@ -9,30 +9,34 @@ use callsign_core::{
 };
 use callsign_net::{Connection, Disposition, Incoming, Outgoing, Slot};
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, Uri, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version,
     header::USER_AGENT,
     uri::{PathAndQuery, Scheme},
 };
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::{link::Link, replay::Replay, timeout};
+use super::{link::Link, names, replay::Replay, timeout};
 use crate::BoxError;
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("callsign/", env!("CARGO_PKG_VERSION")));
 
 /// The head of a request, from which each attempt makes its own.
 pub(crate) struct Head {
-    pub(crate) method: Method,
-    pub(crate) path: PathAndQuery,
-    pub(crate) headers: HeaderMap,
+    method: Method,
+    path: PathAndQuery,
+    /// For the first attempt. Most calls make no other.
+    headers: Option<HeaderMap>,
+    /// The same for the others, as a list: a map costs several times as much to copy.
+    spare: Vec<(HeaderName, HeaderValue)>,
     /// When the node is to give up, if the caller has set a time.
-    pub(crate) deadline: Option<Instant>,
+    deadline: Option<Instant>,
 }
 
 /// A call's place on a node. Dropped without a word, it tells nothing about the node.
 pub(crate) struct Berth {
-    pub(crate) node: Arc<Node>,
+    /// For the report, if the caller wants one.
+    pub(crate) node: Option<Arc<Node>>,
     pub(crate) link: Arc<Link>,
     pub(crate) ticket: Ticket,
     /// Why it is another node than the shape asks for.
@@ -56,10 +60,11 @@ impl Head {
         let http::request::Parts { method, uri, mut headers, .. } = parts;
         let path = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
         headers.entry(USER_AGENT).or_insert(AGENT);
-        Self { method, path, headers, deadline }
+        let spare = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        Self { method, path, headers: Some(headers), spare, deadline }
     }
 
-    fn request(&self, link: &Link, now: Instant) -> Request<()> {
+    fn request(&mut self, link: &Link, now: Instant) -> Request<()> {
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(Scheme::HTTP);
         uri.authority = Some(link.authority.clone());
@@ -67,12 +72,12 @@ impl Head {
         let mut request = Request::new(());
         *request.method_mut() = self.method.clone();
         *request.version_mut() = Version::HTTP_2;
-        *request.headers_mut() = self.headers.clone();
+        *request.headers_mut() = self.headers.take().unwrap_or_else(|| self.spare.iter().cloned().collect());
         // All three parts are there, which is all that is asked of them.
         *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
         if let Some(deadline) = self.deadline {
             let left = timeout::format(deadline.saturating_duration_since(now));
-            request.headers_mut().insert("grpc-timeout", left);
+            request.headers_mut().insert(&names::TIMEOUT, left);
         }
         request
     }
@@ -84,9 +89,9 @@ impl Berth {
     /// Sends the request and waits for the head of the response.
     pub(crate) async fn send<B>(
         &mut self,
-        connection: &Connection,
+        connection: Arc<Connection>,
         slot: Slot,
-        head: &Head,
+        head: &mut Head,
         body: &mut Replay<B>,
     ) -> Result<Answer, callsign_net::Error>
     where
@@ -94,6 +99,7 @@ impl Berth {
         B::Error: Into<BoxError>,
     {
         let request = head.request(&self.link, self.since);
+        let connection = self.connection.insert(connection);
         let (mut stream, mut outgoing) = slot.open(connection, request, body.is_end_stream())?;
         let response = poll_fn(|cx| {
             if !outgoing.is_done()

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use callsign_core::select::{NoPick, PickRequest};
+use callsign_core::{
+    Node,
+    select::{NoPick, PickRequest},
+};
 use callsign_net::{Connection, Slot};
 use tokio::time::Instant;
 
@@ -31,10 +34,12 @@ impl Journey {
         let failed = self.exclude.len();
         let mut full = 0;
         let mut published = None;
+        // The call has just begun.
+        let mut since = (self.attempts == 0).then_some(self.since);
         loop {
             // Each time: the links may have been told to rest while we waited.
             roster.stir();
-            match self.pick(roster, options) {
+            match self.pick(roster, options, since.take().unwrap_or_else(Instant::now)) {
                 Ok(berth) => {
                     match berth.link.way() {
                         Way::Open(connection, slot) => {
@@ -86,8 +91,14 @@ impl Journey {
         }
     }
 
-    fn pick(&self, roster: &Roster, options: &CallOptions) -> Result<Berth, explain::Shortage> {
+    fn pick(
+        &self,
+        roster: &Roster,
+        options: &CallOptions,
+        since: Instant,
+    ) -> Result<Berth, explain::Shortage> {
         let state = roster.state();
+        let for_report = |node: &Arc<Node>| options.report.then(|| node.clone());
         let mut instead = None;
         let found = match &options.place {
             None => {
@@ -98,13 +109,13 @@ impl Journey {
                 };
                 state.slate.pick(&request, &mut roster.rng()).map(|picked| {
                     instead = picked.instead;
-                    (picked.member.node.clone(), picked.member.handle.clone(), picked.ticket)
+                    (for_report(&picked.member.node), picked.member.handle.clone(), picked.ticket)
                 })
             }
             Some(Place::Node(id)) => {
                 match state.slate.members().iter().find(|member| member.node.id() == id) {
                     Some(member) if member.load.is_ready() => {
-                        Ok((member.node.clone(), member.handle.clone(), member.load.ticket()))
+                        Ok((for_report(&member.node), member.handle.clone(), member.load.ticket()))
                     }
                     Some(member) => return Err(unready(&member.handle)),
                     None if state.slate.members().is_empty() => Err(NoPick::Empty),
@@ -119,16 +130,14 @@ impl Journey {
             Some(Place::Address(address)) => match roster.pin(address) {
                 Some((node, link)) if link.load.is_ready() => {
                     let ticket = link.load.ticket();
-                    Ok((node, link, ticket))
+                    Ok((for_report(&node), link, ticket))
                 }
                 Some((_, link)) => return Err(unready(&link)),
                 None => Err(NoPick::Empty),
             },
         };
         match found {
-            Ok((node, link, ticket)) => {
-                Ok(Berth { node, link, ticket, instead, since: Instant::now(), connection: None })
-            }
+            Ok((node, link, ticket)) => Ok(Berth { node, link, ticket, instead, since, connection: None }),
             Err(why) => Err(explain::shortage(roster, &state, &options.filters, &why)),
         }
     }

@@ -15,7 +15,12 @@ use super::{
 use crate::BoxError;
 
 /// Makes one call. The error is for requests that are not gRPC; gRPC gets its status.
-pub(crate) async fn call<B>(channel: Channel, request: Request<B>) -> Result<Response<ResponseBody>, Error>
+///
+/// What needs no waiting is done at once, so that the future is made in one piece and holds nothing twice.
+pub(crate) fn call<B>(
+    channel: Channel,
+    request: Request<B>,
+) -> impl Future<Output = Result<Response<ResponseBody>, Error>> + Send
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
@@ -30,24 +35,27 @@ where
     }
     let grpc = is_grpc(&parts.headers);
     let mut journey = Journey::new();
-    let time = match Time::of(&parts.headers, &options, channel.settings(), journey.since) {
-        Ok(time) => time,
-        Err(failure) => return refuse(grpc, failure),
-    };
-    let head = Head::new(parts, time.whole);
+    let time = Time::of(&parts.headers, &options, channel.settings(), journey.since);
+    let mut head = Head::new(parts, time.as_ref().ok().and_then(|time| time.whole));
     let mut body = Replay::new(body);
-    let made = {
-        let travel = pin!(journey.travel(&channel, &options, &head, &mut body));
-        tokio::select! {
-            biased;
-            made = travel => Some(made),
-            () = at(time.head) => None,
+    async move {
+        let time = match time {
+            Ok(time) => time,
+            Err(failure) => return refuse(grpc, failure),
+        };
+        let made = {
+            let travel = pin!(journey.travel(&channel, &options, &mut head, &mut body));
+            tokio::select! {
+                biased;
+                made = travel => Some(made),
+                () = at(time.head) => None,
+            }
+        };
+        match made {
+            Some(Ok(answer)) => Ok(journey.arrive(channel, time, grpc, answer, body)),
+            Some(Err(failure)) => refuse(grpc, failure),
+            None => refuse(grpc, journey.expire(channel.roster(), time.timeout)),
         }
-    };
-    match made {
-        Some(Ok(answer)) => Ok(journey.arrive(&channel, options.report, time, grpc, answer, body)),
-        Some(Err(failure)) => refuse(grpc, failure),
-        None => refuse(grpc, journey.expire(channel.roster(), time.timeout)),
     }
 }
 

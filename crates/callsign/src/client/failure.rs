@@ -4,7 +4,7 @@ use callsign_core::{Error, ErrorKind};
 use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::response::ResponseBody;
+use super::{names, response::ResponseBody};
 
 /// The gRPC status codes that we give or judge by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +58,11 @@ impl Failure {
     }
 
     fn write(self, headers: &mut HeaderMap) {
-        headers.insert("grpc-status", HeaderValue::from(self.code as u16));
+        headers.insert(&names::STATUS, HeaderValue::from(self.code as u16));
         let message = utf8_percent_encode(&self.message, MESSAGE).to_string();
         // Percent-encoded text is always a valid header.
         if let Ok(message) = HeaderValue::try_from(message) {
-            headers.insert("grpc-message", message);
+            headers.insert(&names::MESSAGE, message);
         }
     }
 }

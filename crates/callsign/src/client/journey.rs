@@ -1,9 +1,9 @@
 //! A call's way through as many nodes as it takes: which attempt leads to another one, and which does not.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use callsign_core::{NodeId, retry::Backoff};
+use callsign_core::{Node, NodeId, retry::Backoff};
 use callsign_net::{Disposition, ErrorKind};
 use http::{HeaderMap, Response};
 use http_body::Body;
@@ -15,6 +15,7 @@ use super::{
     channel::{Channel, Settings},
     failure::{Code, Failure},
     link::describe,
+    names,
     options::{CallOptions, CallReport, Tried},
     replay::Replay,
     response::{self, ResponseBody},
@@ -86,7 +87,7 @@ impl Journey {
         &mut self,
         channel: &Channel,
         options: &CallOptions,
-        head: &Head,
+        head: &mut Head,
         body: &mut Replay<B>,
     ) -> Result<Answer, Failure>
     where
@@ -98,10 +99,9 @@ impl Journey {
         loop {
             let (connection, slot) = self.board(channel, options).await?;
             let Some(berth) = self.berth.as_mut() else { continue };
-            berth.connection = Some(connection.clone());
             self.phase = Phase::Reply;
             self.attempts += 1;
-            let (disposition, reason, again) = match berth.send(&connection, slot, head, body).await {
+            let (disposition, reason, again) = match berth.send(connection, slot, head, body).await {
                 Ok(answer) if !(options.idempotent && is_unavailable(answer.response.headers())) => {
                     return Ok(answer);
                 }
@@ -192,8 +192,7 @@ impl Journey {
     /// The response has begun.
     pub(super) fn arrive<B>(
         mut self,
-        channel: &Channel,
-        report: bool,
+        channel: Channel,
         time: Time,
         grpc: bool,
         answer: Answer,
@@ -217,7 +216,7 @@ impl Journey {
             });
             guard
         });
-        let report = report.then(|| self.report(channel.roster(), &berth, at));
+        let report = berth.node.clone().map(|node| self.report(channel.roster(), node, &berth, at));
         let (mut parts, stream) = response.into_parts();
         let outcome = response::outcome_of_head(parts.status, &parts.headers);
         if let Some(report) = report {
@@ -235,14 +234,14 @@ impl Journey {
             timer: None,
             outcome,
             _sending: sending,
-            _channel: channel.clone(),
+            _channel: channel,
         };
         Response::from_parts(parts, ResponseBody::new(stream, grpc, call))
     }
 
-    fn report(&mut self, roster: &Roster, berth: &Berth, at: Instant) -> CallReport {
+    fn report(&mut self, roster: &Roster, node: Arc<Node>, berth: &Berth, at: Instant) -> CallReport {
         CallReport {
-            node: berth.node.clone(),
+            node,
             address: berth.link.address.to_string(),
             strategy: roster.strategy.name().into(),
             instead: berth.instead.clone(),
@@ -259,10 +258,10 @@ fn not_again(why: &str) -> String {
 
 /// Whether the head of a response alone says that the node is not available.
 fn is_unavailable(headers: &HeaderMap) -> bool {
-    headers.get("grpc-status").is_some_and(|status| status.as_bytes() == b"14")
+    headers.get(&names::STATUS).is_some_and(|status| status.as_bytes() == b"14")
 }
 
 fn said(headers: &HeaderMap) -> String {
-    let message = headers.get("grpc-message").map(|message| message.as_bytes()).unwrap_or_default();
+    let message = headers.get(&names::MESSAGE).map(|message| message.as_bytes()).unwrap_or_default();
     format!("it answered UNAVAILABLE: {}", percent_encoding::percent_decode(message).decode_utf8_lossy())
 }

@@ -15,7 +15,7 @@ use callsign_core::{
     select::{Outcome, Ticket},
 };
 use callsign_net::{Connection, Incoming};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode, header::RETRY_AFTER};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::DropGuard;
@@ -24,6 +24,7 @@ use super::{
     channel::Channel,
     failure::{Code, Failure},
     link::{Link, describe},
+    names,
     timeout::Readable,
 };
 
@@ -31,7 +32,7 @@ use super::{
 pub struct ResponseBody {
     stream: Option<Incoming>,
     grpc: bool,
-    call: Option<Box<Call>>,
+    call: Option<Call>,
 }
 
 /// What is to be settled when the body ends.
@@ -62,7 +63,7 @@ impl ResponseBody {
     }
 
     pub(crate) fn new(stream: Incoming, grpc: bool, call: Call) -> Self {
-        let mut body = Self { stream: Some(stream), grpc, call: Some(Box::new(call)) };
+        let mut body = Self { stream: Some(stream), grpc, call: Some(call) };
         if body.stream.as_ref().is_some_and(Body::is_end_stream) {
             body.end(None);
         }
@@ -207,7 +208,7 @@ pub(crate) fn outcome_of_head(status: StatusCode, headers: &HeaderMap) -> Option
 
 /// The outcome that a gRPC status amounts to: what the node is to blame for, and what its caller.
 fn outcome_of_trailers(trailers: &HeaderMap) -> Option<Outcome> {
-    let code: u16 = trailers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
+    let code: u16 = trailers.get(&names::STATUS)?.to_str().ok()?.parse().ok()?;
     Some(match code {
         // UNKNOWN, INTERNAL, UNAVAILABLE, DATA_LOSS
         2 | 13 | 14 | 15 => Outcome::Failure,
@@ -220,8 +221,8 @@ fn outcome_of_trailers(trailers: &HeaderMap) -> Option<Outcome> {
 
 /// gRPC's pushback in milliseconds, or HTTP's in seconds.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.parse().ok();
-    number("grpc-retry-pushback-ms")
+    let number = |name: &HeaderName| headers.get(name)?.to_str().ok()?.parse().ok();
+    number(&names::PUSHBACK)
         .map(Duration::from_millis)
-        .or_else(|| number("retry-after").map(Duration::from_secs))
+        .or_else(|| number(&RETRY_AFTER).map(Duration::from_secs))
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{
     channel::Settings,
     failure::{Code, Failure},
+    names,
     options::CallOptions,
 };
 
@@ -44,7 +45,7 @@ impl Time {
         settings: &Settings,
         now: Instant,
     ) -> Result<Self, Failure> {
-        let wire = match headers.get("grpc-timeout") {
+        let wire = match headers.get(&names::TIMEOUT) {
             None => None,
             Some(value) => Some(parse(value).ok_or_else(|| Failure {
                 code: Code::InvalidArgument,

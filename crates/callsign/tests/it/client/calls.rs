@@ -106,6 +106,8 @@ async fn a_deadline_says_what_was_waited_for() {
     let registry = MemoryRegistry::new();
     let node = support::run(&registry, |b| b).await;
     let mut client = greeter(&registry);
+    // Connecting may take as long on a busy machine.
+    soon("a reply", client.hello(with(CallOptions::new(), "x"))).await.unwrap();
     let brief = CallOptions::new().timeout(Duration::from_millis(100));
     let since = Instant::now();
     let status = client.hello(with(brief.clone(), "slow")).await.unwrap_err();
