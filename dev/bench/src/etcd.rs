@@ -4,7 +4,7 @@
 
 mod bare;
 
-use std::{any::Any, cell::RefCell, sync::Arc, time::Duration};
+use std::{any::Any, cell::RefCell, ops::Range, sync::Arc, time::Duration};
 
 use callsign_core::{
     Endpoint, Node, Registry, ServiceName, Value, WatchEvent,
@@ -46,15 +46,19 @@ pub(crate) fn seen(settings: &Settings) -> Report {
     let puts = if settings.repeats < 5 { 50 } else { 200 };
     let mut scene = Scene::new(1000);
     let mut watch = scene.runtime.block_on(scene.bare.clone().watch());
+    let mut done = 0;
     comparison.case("bare watch", move || {
         let Scene { runtime, bare, .. } = &mut scene;
-        runtime.block_on(times(bare, puts, async || bare_put(&mut watch).await))
+        done += puts;
+        runtime.block_on(times(bare, done - puts..done, async || bare_put(&mut watch).await))
     });
     let mut scene = Scene::new(1000);
     let mut watch = scene.runtime.block_on(synced(&scene.registry()));
+    let mut done = 0;
     comparison.case("registry watch", move || {
         let Scene { runtime, bare, .. } = &mut scene;
-        runtime.block_on(times(bare, puts, async || next_upsert(&mut watch).await))
+        done += puts;
+        runtime.block_on(times(bare, done - puts..done, async || next_upsert(&mut watch).await))
     });
     comparison.run(settings)
 }
@@ -96,7 +100,7 @@ pub(crate) fn list(settings: &Settings) -> Report {
 
 /// Bytes that a node takes in a list, and in a directory of which every name is asked for.
 pub(crate) fn size(settings: &Settings) -> Report {
-    let nodes = if settings.repeats < 5 { 1_000 } else { 20_000 };
+    let nodes = if settings.repeats < 5 { 1_000 } else { 100_000 };
     let scene = Scene::new(nodes);
     let kept = RefCell::<Vec<Box<dyn Any>>>::default();
     let metrics = [Metric { name: "B/node", digits: 0 }];
@@ -133,7 +137,7 @@ pub(crate) fn size(settings: &Settings) -> Report {
             held
         })
     });
-    comparison.run(settings)
+    comparison.run(&Settings { repeats: settings.repeats.min(3), ..*settings })
 }
 
 /// A thousand changes a second, seen by a directory: how far behind it is at the end, and what that takes.
@@ -237,10 +241,11 @@ impl Scene {
     }
 }
 
-async fn times(bare: &mut Bare, puts: usize, mut seen: impl AsyncFnMut()) -> Vec<f64> {
-    let mut times = Vec::with_capacity(puts);
-    for number in 0..puts {
-        let (key, value) = entry(number % 1000, &number.to_string());
+/// Puts one entry after the other, each with a version that it never had: what changes nothing is not shown.
+async fn times(bare: &mut Bare, versions: Range<usize>, mut seen: impl AsyncFnMut()) -> Vec<f64> {
+    let mut times = Vec::with_capacity(versions.len());
+    for version in versions {
+        let (key, value) = entry(version % 1000, &version.to_string());
         let start = Instant::now();
         let ((), shown) = tokio::join!(bare.put(&key, value), async {
             seen().await;
