@@ -212,7 +212,8 @@ pub(crate) struct Policy {
     pub(crate) error_charge: Option<Span>,
     /// How fast latency is forgotten.
     pub(crate) decay: Option<Span>,
-    /// Each client knows only so many of the nodes, chosen by its seed.
+    /// Each client keeps to so many of the nodes, chosen by its seed; Adaptive to as many as its flow of calls is enough for,
+    /// unless this is said.
     pub(crate) aperture: Option<usize>,
     /// How long a new node gets less than its share; Callsign's default without it.
     pub(crate) slow_start: Option<Span>,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use callsign_core::{
     Node, NodeId,
     health::{Health, HealthConfig},
-    select::{AdaptiveConfig, Choices, Filters, Load, Member, PickRequest, Slate, Strategy},
+    select::{AdaptiveConfig, Aperture, Choices, Filters, Load, Member, PickRequest, Slate, Strategy},
 };
 use fastrand::Rng;
 
@@ -142,6 +142,9 @@ fn strategy(policy: &Policy) -> Result<Strategy, String> {
             let mut config = AdaptiveConfig::default();
             if let Some(choices) = policy.choices {
                 config = config.choices(Choices::Fixed(choices));
+            }
+            if let Some(aperture) = policy.aperture {
+                config = config.aperture(Aperture::Fixed(aperture as u32));
             }
             if let Some(charge) = policy.error_charge {
                 config = config.error_charge(charge.duration()).map_err(wrong)?;

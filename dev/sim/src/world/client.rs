@@ -43,7 +43,10 @@ impl Client {
     /// Hears of the members there are now.
     pub(super) fn learn(&mut self, scenario: &Scenario, members: &[usize], now: Nanos) {
         let mut known = members.to_vec();
-        if let Some(aperture) = scenario.policy[0].aperture.filter(|aperture| *aperture < known.len()) {
+        let policy = &scenario.policy[0];
+        // Adaptive keeps to an aperture by itself.
+        let subset = policy.aperture.filter(|_| policy.name != "adaptive");
+        if let Some(aperture) = subset.filter(|aperture| *aperture < known.len()) {
             // The highest random weight: a change of the members changes as few of these as can be.
             known.sort_by_key(|node| mix(self.subset_seed ^ mix(*node as u64)));
             known.truncate(aperture);
