@@ -44,14 +44,17 @@ pub(crate) fn seen(settings: &Settings) -> Report {
     let metrics = ["p50 us", "p99 us", "most us"].map(|name| Metric { name, digits: 0 });
     let mut comparison = Comparison::new("etcd: us from a put until a watch shows it", metrics);
     let puts = if settings.repeats < 5 { 50 } else { 200 };
-    let mut scene = Scene::new(1000);
-    let mut watch = scene.runtime.block_on(scene.bare.clone().watch());
-    let mut done = 0;
-    comparison.case("bare watch", move || {
-        let Scene { runtime, bare, .. } = &mut scene;
-        done += puts;
-        runtime.block_on(times(bare, done - puts..done, async || bare_put(&mut watch).await))
-    });
+    // Without the previous value nobody can tell which node a deletion was of; go-micro asks for it, too.
+    for (name, prev_kv) in [("bare watch, keys alone", false), ("bare watch", true)] {
+        let mut scene = Scene::new(1000);
+        let mut watch = scene.runtime.block_on(scene.bare.clone().watch(prev_kv));
+        let mut done = 0;
+        comparison.case(name, move || {
+            let Scene { runtime, bare, .. } = &mut scene;
+            done += puts;
+            runtime.block_on(times(bare, done - puts..done, async || bare_put(&mut watch).await))
+        });
+    }
     let mut scene = Scene::new(1000);
     let mut watch = scene.runtime.block_on(synced(&scene.registry()));
     let mut done = 0;

@@ -79,6 +79,8 @@ struct WatchCreateRequest {
     key: Bytes,
     #[prost(bytes = "bytes", tag = "2")]
     range_end: Bytes,
+    #[prost(bool, tag = "6")]
+    prev_kv: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -163,9 +165,9 @@ impl Bare {
         }
     }
 
-    /// What happens to any entry from now on.
-    pub(super) async fn watch(&mut self) -> Streaming<WatchResponse> {
-        let create = WatchCreateRequest { key: PREFIX.into(), range_end: END.into() };
+    /// What happens to any entry from now on; with what was there before, if that is wanted.
+    pub(super) async fn watch(&mut self, prev_kv: bool) -> Streaming<WatchResponse> {
+        let create = WatchCreateRequest { key: PREFIX.into(), range_end: END.into(), prev_kv };
         let request = WatchRequest { create_request: Some(create) };
         // The stream of requests must not end.
         let requests = futures_util::StreamExt::chain(
