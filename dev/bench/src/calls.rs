@@ -1,7 +1,8 @@
 //! Calls by name over three nodes, beside tonic's channels and bare HTTP/2, against the same servers.
 //!
 //! Each server and each measured client is a process of its own, so that the CPU time and the allocations of a client are its
-//! alone. The measuring process only starts them, in turn.
+//! alone. Allocations are counted in another process than time, since counting them takes time. The measuring process only
+//! starts them, in turn.
 
 #![expect(clippy::disallowed_methods, reason = "the peers' connections have no owner but the process")]
 
@@ -12,6 +13,7 @@ mod way;
 
 use std::{
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
@@ -105,8 +107,7 @@ fn compare(title: &'static str, settings: &Settings, ways: &[Way], loads: &[(&st
 
 impl Server {
     fn start() -> Self {
-        let program = std::env::current_exe().expect("the program knows its own path");
-        let mut child = Command::new(program)
+        let mut child = Command::new(bare_program())
             .arg("--serve")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -125,4 +126,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The program beside this one that counts no allocations.
+fn bare_program() -> PathBuf {
+    let program = std::env::current_exe().expect("the program knows its own path");
+    let bare = program.with_file_name("callsign-bench-bare");
+    assert!(bare.exists(), "{} is there: `cargo xtask bench` builds both", bare.display());
+    bare
 }

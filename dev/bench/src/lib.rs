@@ -21,8 +21,7 @@ use self::frame::Settings;
 /// A benchmark's name, what it compares, and how it is run.
 type Benchmark = (&'static str, &'static str, fn(&Settings) -> frame::Report);
 
-/// Counts what is allocated, for the benchmarks that say so.
-#[global_allocator]
+/// What has been allocated, where the program has it for its global allocator; else always nothing.
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const BENCHMARKS: [Benchmark; 10] = [
@@ -38,20 +37,12 @@ const BENCHMARKS: [Benchmark; 10] = [
     ("etcd-churn", "the etcd registry: 1,000 changes a second for a minute", etcd::churn),
 ];
 
-fn main() -> ExitCode {
+/// The benchmarks, or one of the processes that they start.
+#[must_use]
+pub fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    // Some benchmarks start this program again, as the other processes that they need.
-    match args.split_first() {
-        Some((first, _)) if first == "--serve" => {
-            calls::server_main();
-            return ExitCode::SUCCESS;
-        }
-        Some((first, rest)) if first == "--client" => {
-            calls::client_main(rest);
-            return ExitCode::SUCCESS;
-        }
-        Some((first, rest)) if first == local::CHILD => return local::child(rest),
-        _ => {}
+    if let Some(code) = child(&args) {
+        return code;
     }
     match parse(&args) {
         Ok((chosen, settings)) => {
@@ -73,6 +64,18 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// One of the processes that benchmarks start, if the arguments ask for one.
+#[must_use]
+pub fn child(args: &[String]) -> Option<ExitCode> {
+    match args.split_first()? {
+        (first, _) if first == "--serve" => calls::server_main(),
+        (first, rest) if first == "--client" => calls::client_main(rest),
+        (first, rest) if first == local::CHILD => return Some(local::child(rest)),
+        _ => return None,
+    }
+    Some(ExitCode::SUCCESS)
 }
 
 /// The benchmarks asked for, all without a name, and how thorough they are to be.
