@@ -13,6 +13,8 @@ mod access;
 mod env;
 #[cfg(feature = "etcd")]
 pub mod etcd;
+#[cfg(any(feature = "local", feature = "mdns"))]
+mod hash;
 #[cfg(feature = "local")]
 pub mod local;
 #[cfg(feature = "mdns")]

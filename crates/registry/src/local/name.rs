@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 
 use callsign_core::{Domain, NodeId, NodeKey, ServiceName};
 
+use crate::hash::fnv1a;
+
 /// What every entry's file name ends in.
 const SUFFIX: &str = ".json";
 /// Between the three parts; never left unescaped in one.
@@ -86,13 +88,6 @@ fn unescape(part: &str) -> Option<String> {
         rest = tail;
     }
     String::from_utf8(bytes).ok()
-}
-
-/// FNV-1a of 128 bits: the same in every build and on every machine, which the standard hashers do not promise.
-fn fnv1a(bytes: &[u8]) -> u128 {
-    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME))
 }
 
 #[cfg(test)]

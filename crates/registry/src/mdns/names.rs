@@ -10,6 +10,7 @@
 use callsign_core::{Domain, NodeId, NodeKey, ServiceName};
 
 use super::dns::Name;
+use crate::hash::fnv1a;
 
 /// What a list of services is asked for by, in go-micro's words.
 const SERVICES: &str = "_services";
@@ -113,11 +114,4 @@ fn part_of(labels: &[&str]) -> Name {
 
 fn under(part: &Name, parent: &Name) -> Name {
     part.within(parent).unwrap_or_else(|| unreachable!("the parts' limits add up to no more than a name"))
-}
-
-/// The 128-bit FNV-1a hash.
-fn fnv1a(bytes: &[u8]) -> u128 {
-    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    bytes.iter().fold(BASIS, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME))
 }
