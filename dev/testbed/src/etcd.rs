@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path};
 
 use tokio::{net::UnixDatagram, time::timeout};
 
-use crate::{PATIENCE, certs::Certificate, gateway::Gateway, ports, supervised::Supervised};
+use crate::{PATIENCE, certs::Certificate, gateway::Gateway, handshake, ports, supervised::Supervised};
 
 /// A real etcd. It is killed, and its data removed, when this is dropped or the test's process dies.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl EtcdServer {
         Self { process, ready, address: own.client, scheme, gateway }
     }
 
-    /// Runs the process, and waits until it serves: it says so itself (`sd_notify`).
+    /// Runs the process, and waits until it serves: it says so itself (`sd_notify`), but of TLS too early.
     pub(crate) async fn run(&mut self) {
         self.process.order("start").await;
         let mut said = [0; 64];
@@ -91,6 +91,11 @@ impl EtcdServer {
                  apt-get install etcd-server)?\n{}",
                 self.process.log()
             );
+        }
+        if self.scheme == "https"
+            && let Err(error) = handshake::complete(self.address).await
+        {
+            panic!("etcd says that it is ready, and does not speak TLS: {error}\n{}", self.process.log());
         }
     }
 

@@ -7,6 +7,7 @@ pub mod certs;
 mod cluster;
 mod etcd;
 mod gateway;
+mod handshake;
 mod ports;
 mod proxy;
 mod supervised;
