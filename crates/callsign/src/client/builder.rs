@@ -81,8 +81,20 @@ impl ChannelBuilder {
     ///
     /// Why the target's registry cannot be opened.
     pub fn for_target(target: Target) -> Result<Self> {
-        let Target { service, origin, domain, filters, shape, strategy, hash_by, timeout, wait_for_ready } =
-            target;
+        let Target {
+            service,
+            origin,
+            domain,
+            filters,
+            shape,
+            subset,
+            strategy,
+            hash_by,
+            slow_start,
+            health,
+            timeout,
+            wait_for_ready,
+        } = target;
         let mut builder = Self::new(service.to_string());
         builder.from = match origin {
             Origin::Default => None,
@@ -93,7 +105,10 @@ impl ChannelBuilder {
         builder.filters = filters;
         builder.shape = shape;
         builder.strategy = strategy.unwrap_or_default();
+        builder.subset = subset;
         builder.hash_by = hash_by;
+        builder.slow_start = slow_start.unwrap_or(builder.slow_start);
+        builder.health = health.unwrap_or_default();
         builder.timeout = timeout;
         builder.wait_for_ready = wait_for_ready;
         Ok(builder)
