@@ -153,14 +153,14 @@ impl Gateway {
     }
 
     /// Has it do something that it is not to refuse.
-    async fn order(&self, path: &str, body: &Value) -> Value {
+    pub(crate) async fn order(&self, path: &str, body: &Value) -> Value {
         match timeout(PATIENCE, self.ask(path, body)).await {
             Ok(Ok(answer)) => answer,
             other => panic!("{path} {body}: {other:?}"),
         }
     }
 
-    async fn ask(&self, path: &str, body: &Value) -> io::Result<Value> {
+    pub(crate) async fn ask(&self, path: &str, body: &Value) -> io::Result<Value> {
         let body = body.to_string();
         let token =
             self.token.as_ref().map(|token| format!("Authorization: {token}\r\n")).unwrap_or_default();
@@ -181,7 +181,7 @@ impl Gateway {
 
 // === free functions ===
 
-fn encode(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     BASE64.encode(bytes)
 }
 
@@ -196,7 +196,7 @@ fn entries(range: &Value) -> Vec<Entry> {
     range["kvs"].as_array().into_iter().flatten().map(entry).collect()
 }
 
-fn revision(answer: &Value) -> i64 {
+pub(crate) fn revision(answer: &Value) -> i64 {
     number(&answer["header"]["revision"])
 }
 

@@ -10,6 +10,7 @@ mod gateway;
 mod handshake;
 mod ports;
 mod proxy;
+pub mod room;
 mod supervised;
 
 use std::time::Duration;

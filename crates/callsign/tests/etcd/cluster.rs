@@ -80,3 +80,21 @@ async fn a_cluster_that_is_restarted_whole_finds_its_nodes_again() {
     fleet.back(&cluster.members[0], cluster.members[0].accepts_writes().await).await;
     fleet.settled(&cluster.members[0], LEASE).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_lost_its_data_is_filled_again() {
+    let mut cluster = EtcdCluster::start(3).await;
+    for n in 0..20 {
+        // So that the new one counts from less.
+        cluster.members[0].put("/other", n.to_string(), 0).await;
+    }
+    let fleet = fleet(&cluster).await;
+    for member in &mut cluster.members {
+        member.kill().await;
+    }
+    fleet.stale().await;
+    let [a, b, c] = &mut cluster.members[..] else { unreachable!() };
+    tokio::join!(a.restart(Data::Lost), b.restart(Data::Lost), c.restart(Data::Lost));
+    fleet.back(&cluster.members[0], cluster.members[0].accepts_writes().await).await;
+    fleet.settled(&cluster.members[1], LEASE).await;
+}

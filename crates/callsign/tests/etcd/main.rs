@@ -14,4 +14,5 @@ mod load;
 mod log;
 mod network;
 mod outages;
+mod room;
 mod values;
