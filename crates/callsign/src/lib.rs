@@ -7,6 +7,8 @@
 //! | `mdns` | no | the registry without a server: nodes answer for themselves on their link, as go-micro's do |
 
 pub mod client;
+mod deadline;
+mod grpc_timeout;
 pub mod server;
 
 pub use callsign_core as core;
@@ -15,6 +17,7 @@ pub use callsign_registry as registry;
 
 #[doc(inline)]
 pub use self::client::{CallOptions, CallReport, Channel};
+pub use self::deadline::Deadline;
 #[doc(inline)]
 pub use self::server::Server;
 

@@ -38,6 +38,7 @@ mod handle;
 mod health;
 mod identity;
 mod lifecycle;
+mod meter;
 mod mount;
 mod signals;
 
@@ -52,6 +53,7 @@ pub use self::{
     connection::ConnectionInfo,
     handle::{Handle, Phase},
     health::Health,
+    meter::CallMeter,
 };
 use self::{lifecycle::Lifecycle, signals::Signals};
 use crate::Result;

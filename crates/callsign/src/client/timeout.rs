@@ -1,8 +1,8 @@
-//! A call's time: read from the wire, written to it, and said to people.
+//! A call's time: from its request, its options and the channel, and said to people.
 
 use std::{fmt, time::Duration};
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::{
@@ -11,19 +11,8 @@ use super::{
     names,
     options::CallOptions,
 };
-
-/// Most digits that gRPC allows in a timeout.
-const DIGITS_MAX: usize = 8;
-
-/// The smallest unit in which gRPC writes a timeout goes first, for precision.
-const UNITS: [(char, u128); 6] = [
-    ('n', 1),
-    ('u', 1_000),
-    ('m', 1_000_000),
-    ('S', 1_000_000_000),
-    ('M', 60_000_000_000),
-    ('H', 3_600_000_000_000),
-];
+pub(crate) use crate::grpc_timeout::format;
+use crate::grpc_timeout::{FORM, parse};
 
 /// A call's time.
 #[derive(Clone, Copy)]
@@ -49,9 +38,7 @@ impl Time {
             None => None,
             Some(value) => Some(parse(value).ok_or_else(|| Failure {
                 code: Code::InvalidArgument,
-                message: format!(
-                    "grpc-timeout is {value:?}, not up to eight digits and one of the units n, u, m, S, M, H"
-                ),
+                message: format!("grpc-timeout is {value:?}, not {FORM}"),
             })?),
         };
         let asked = match (wire, options.timeout.or(settings.timeout)) {
@@ -71,31 +58,6 @@ impl Time {
     }
 }
 
-/// Reads a `grpc-timeout`: up to eight digits and a unit.
-pub(crate) fn parse(value: &HeaderValue) -> Option<Duration> {
-    let text = value.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > DIGITS_MAX || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let number: u64 = digits.parse().ok()?;
-    let (_, nanos) = UNITS.iter().find(|(name, _)| unit.starts_with(*name))?;
-    let nanos = u128::from(number) * nanos;
-    Some(Duration::new((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u32))
-}
-
-/// Writes a `grpc-timeout`, rounded up, so that the node does not give up before we do.
-pub(crate) fn format(timeout: Duration) -> HeaderValue {
-    let nanos = timeout.as_nanos();
-    let limit = 10_u128.pow(DIGITS_MAX as u32);
-    let text = UNITS
-        .iter()
-        .map(|(name, unit)| (nanos.div_ceil(*unit), name))
-        .find(|(number, _)| *number < limit)
-        .map_or_else(|| format!("{}H", limit - 1), |(number, name)| format!("{number}{name}"));
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("0n"))
-}
-
 /// A duration as a person writes it: `2 s`, `250 ms`, `1.5 s`.
 pub(crate) struct Readable(pub(crate) Duration);
 
@@ -107,48 +69,6 @@ impl fmt::Display for Readable {
             _ if millis < 1000 => write!(f, "{millis} ms"),
             _ if millis.is_multiple_of(1000) => write!(f, "{} s", millis / 1000),
             _ => write!(f, "{:.1} s", self.0.as_secs_f64()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn malformed_timeouts_are_told_from_good_ones() {
-        for (text, timeout) in [
-            ("5S", Some(Duration::from_secs(5))),
-            ("250m", Some(Duration::from_millis(250))),
-            ("1H", Some(Duration::from_secs(3600))),
-            ("99999999n", Some(Duration::from_nanos(99_999_999))),
-            ("999999999n", None),
-            ("S", None),
-            ("", None),
-            ("5", None),
-            ("-5S", None),
-            ("+5S", None),
-            ("5x", None),
-            ("5 S", None),
-        ] {
-            assert_eq!(parse(&HeaderValue::from_static(text)), timeout, "{text:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_is_read_and_never_shorter(nanos in 0_u64..u64::MAX / 2) {
-            let timeout = Duration::from_nanos(nanos);
-            let read = parse(&format(timeout)).unwrap();
-            prop_assert!(read >= timeout);
-            prop_assert!(read <= timeout.mul_f64(1.0001) + Duration::from_nanos(1));
-        }
-
-        #[test]
-        fn no_text_makes_it_panic(text in "[ -~]{0,12}") {
-            let _ = parse(&HeaderValue::try_from(text).unwrap());
         }
     }
 }

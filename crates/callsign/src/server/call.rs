@@ -1,36 +1,42 @@
-//! One call on the server: counted from its arrival to the end of its reply, and ended by its deadline, by the server's
-//! leaving, or by a panic of its handler, each with a status that the caller can read.
+//! One call on the server: counted from its arrival to the end of its reply, and ended by its deadline, by its caller's going
+//! away, by the server's leaving, or by a panic of its handler, each with a status that the caller can read.
+//!
+//! A call passes two points. It is *received* by its connection's task, which is when its deadline begins to count. It *begins*
+//! in a task of its own, when a thread is free for it: on a busy server that may be a while later, so its deadline is looked at
+//! again before its handler runs.
+
+mod body;
+mod end;
 
 use std::{
     panic::AssertUnwindSafe,
-    pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{HeaderMap, Request, Response, StatusCode};
-use http_body::{Frame, SizeHint};
+use http::{Request, Response, StatusCode};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 
+pub(crate) use self::body::CallBody;
+use self::end::{End, Time, Why};
 use super::{
     connection::ConnectionInfo,
+    meter::CallMeter,
     mount::{Mounts, is_grpc, plain},
 };
+use crate::BoxError;
 
 /// What all calls of a server share.
 #[derive(Debug)]
 pub(crate) struct Calls {
     mounts: Mounts,
-    /// Calls of the application since the start: health checks and reflection are not among them.
-    started: AtomicU64,
+    meter: CallMeter,
     inflight: AtomicUsize,
     idle: Notify,
     /// Ends health watches and reflection streams, which would otherwise last as long as their client likes.
@@ -39,26 +45,21 @@ pub(crate) struct Calls {
     all_ends: CancellationToken,
 }
 
-/// Holds a call's place in the count.
+/// A call's place in the count, until its reply has been sent or is dropped.
 #[derive(Debug)]
-struct InFlight(Option<Arc<Calls>>);
-
-/// A reply whose end is watched.
-pub(crate) struct CallBody {
-    inner: Body,
-    end: End,
-    /// Made only when the reply makes us wait: most do not.
-    stop: Option<Pin<Box<dyn Future<Output = Status> + Send>>>,
-    /// Dropped with the reply, which is when the call is over.
-    _inflight: InFlight,
+struct Underway {
+    /// None for health checks and reflection, which are not counted.
+    calls: Option<Arc<Calls>>,
+    /// What became of it is known.
+    settled: bool,
 }
 
-/// What can end a call early.
-#[derive(Debug, Clone)]
-struct End {
-    deadline: Option<(Instant, Duration)>,
-    cut: CancellationToken,
+/// A call that was received and may begin.
+struct Received {
+    end: End,
     grpc: bool,
+    underway: Underway,
+    request: Request<Body>,
 }
 
 // === impl Calls ===
@@ -67,7 +68,7 @@ impl Calls {
     pub(crate) fn new(mounts: Mounts) -> Arc<Self> {
         Arc::new(Self {
             mounts,
-            started: AtomicU64::new(0),
+            meter: CallMeter::default(),
             inflight: AtomicUsize::new(0),
             idle: Notify::new(),
             chatter_ends: CancellationToken::new(),
@@ -75,9 +76,13 @@ impl Calls {
         })
     }
 
+    pub(crate) fn meter(&self) -> &CallMeter {
+        &self.meter
+    }
+
     /// How many calls of the application have come so far.
     pub(crate) fn started(&self) -> u64 {
-        self.started.load(Ordering::Relaxed)
+        self.meter.started()
     }
 
     /// How many calls of the application are in flight.
@@ -107,109 +112,114 @@ impl Calls {
         self.all_ends.cancel();
     }
 
-    /// Answers one request, whatever happens to its handler.
-    pub(crate) async fn serve(
-        self: Arc<Self>,
+    /// Receives a request; the future answers it, whatever happens to its handler.
+    pub(crate) fn receive<B>(
+        self: &Arc<Self>,
         connection: ConnectionInfo,
-        mut request: Request<hyper::body::Incoming>,
-    ) -> Response<CallBody> {
+        request: Request<B>,
+    ) -> impl Future<Output = Response<CallBody>> + Send + use<B>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let now = Instant::now();
         let chatter = is_chatter(request.uri().path());
         let grpc = is_grpc(&request);
-        let timeout = if grpc { grpc_timeout(request.headers()) } else { None };
-        let end = End {
-            deadline: timeout.map(|timeout| (Instant::now() + timeout, timeout)),
-            cut: if chatter { self.chatter_ends.clone() } else { self.all_ends.clone() },
-            grpc,
+        let cut = if chatter { &self.chatter_ends } else { &self.all_ends };
+        let time = if grpc { Time::of(&request, now) } else { Ok(None) };
+        let received = time.map(|time| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(connection);
+            if let Some(time) = time {
+                request.extensions_mut().insert(time.deadline);
+            }
+            let underway = Underway::new((!chatter).then_some(self));
+            Received { end: End::new(time, cut.clone()), grpc, underway, request }
+        });
+        let calls = self.clone();
+        async move {
+            match received {
+                Ok(received) => calls.answer(received).await,
+                Err(status) => calls.refuse(status, grpc),
+            }
+        }
+    }
+
+    async fn answer(&self, received: Received) -> Response<CallBody> {
+        let Received { end, grpc, mut underway, request } = received;
+        let response = match end.reached() {
+            // Nobody waits for it.
+            Some(why @ Why::Expired(given)) => {
+                underway.end(why);
+                if underway.is_counted() {
+                    self.meter.count_unbegun();
+                }
+                let text = format!("the {given:?} it was given had passed before the call could begin");
+                refusal(Status::deadline_exceeded(text), grpc)
+            }
+            _ => {
+                let handler = AssertUnwindSafe(self.mounts.call(request)).catch_unwind();
+                tokio::select! {
+                    // The handler first: an answer that is there is given.
+                    biased;
+                    answered = handler => answered.unwrap_or_else(|_| panicked(grpc)),
+                    why = end.clone().wait() => {
+                        underway.end(why);
+                        refusal(why.status(), grpc)
+                    }
+                }
+            }
         };
-        let inflight = if chatter { InFlight(None) } else { InFlight::new(&self) };
-        request.extensions_mut().insert(connection);
-        let handler = AssertUnwindSafe(self.mounts.call(request.map(Body::new))).catch_unwind();
-        let response = tokio::select! {
-            // The handler first: an answer that is there is given.
-            biased;
-            answered = handler => answered.unwrap_or_else(|_| panicked(grpc)),
-            status = end.clone().wait() => refusal(status, grpc),
-        };
-        response.map(|inner| CallBody { inner, end, stop: None, _inflight: inflight })
+        response.map(|inner| CallBody::new(inner, end, grpc, underway))
+    }
+
+    /// An answer to a request that is no call.
+    fn refuse(&self, status: Status, grpc: bool) -> Response<CallBody> {
+        let end = End::new(None, self.all_ends.clone());
+        refusal(status, grpc).map(|inner| CallBody::new(inner, end, grpc, Underway::new(None)))
     }
 }
 
-// === impl InFlight ===
+// === impl Underway ===
 
-impl InFlight {
-    fn new(calls: &Arc<Calls>) -> Self {
-        calls.started.fetch_add(1, Ordering::Relaxed);
-        calls.inflight.fetch_add(1, Ordering::AcqRel);
-        Self(Some(calls.clone()))
+impl Underway {
+    fn new(calls: Option<&Arc<Calls>>) -> Self {
+        if let Some(calls) = calls {
+            calls.meter.count_started();
+            calls.inflight.fetch_add(1, Ordering::AcqRel);
+        }
+        Self { calls: calls.cloned(), settled: false }
     }
-}
 
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        if let Some(calls) = &self.0
-            && calls.inflight.fetch_sub(1, Ordering::AcqRel) == 1
+    fn is_counted(&self) -> bool {
+        self.calls.is_some()
+    }
+
+    /// Its reply is complete.
+    fn finish(&mut self) {
+        self.settled = true;
+    }
+
+    /// It was ended before its handler was done.
+    fn end(&mut self, why: Why) {
+        self.settled = true;
+        if let Some(calls) = &self.calls
+            && matches!(why, Why::Expired(_))
         {
+            calls.meter.count_expired();
+        }
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        let Some(calls) = &self.calls else { return };
+        if !self.settled {
+            calls.meter.count_abandoned();
+        }
+        if calls.inflight.fetch_sub(1, Ordering::AcqRel) == 1 {
             calls.idle.notify_waiters();
         }
-    }
-}
-
-// === impl End ===
-
-impl End {
-    async fn wait(self) -> Status {
-        let Self { deadline, cut, grpc: _ } = self;
-        let expired = async {
-            match deadline {
-                Some((at, timeout)) => {
-                    tokio::time::sleep_until(at).await;
-                    timeout
-                }
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            timeout = expired => {
-                Status::deadline_exceeded(format!("the handler did not end within the {timeout:?} it was given"))
-            }
-            () = cut.cancelled() => leaving(),
-        }
-    }
-}
-
-// === impl CallBody ===
-
-impl http_body::Body for CallBody {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = &mut *self;
-        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
-            return Poll::Ready(frame);
-        }
-        let stop = this.stop.get_or_insert_with(|| Box::pin(this.end.clone().wait()));
-        let Poll::Ready(status) = stop.as_mut().poll(cx) else { return Poll::Pending };
-        // The handler's stream goes, and its resources with it, before the caller hears of it.
-        this.inner = Body::empty();
-        this.stop = None;
-        if !this.end.grpc {
-            return Poll::Ready(Some(Err(status)));
-        }
-        let mut trailers = HeaderMap::new();
-        Poll::Ready(Some(status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }
 
@@ -220,13 +230,6 @@ fn is_chatter(path: &str) -> bool {
 /// Whether a service is one that every server of ours has.
 pub(crate) fn is_ours(service: &str) -> bool {
     service.starts_with("grpc.health.") || service.starts_with("grpc.reflection.")
-}
-
-/// The status of calls that a leaving server cuts. The pushback of zero says: again at once, somewhere else.
-fn leaving() -> Status {
-    let mut status = Status::unavailable("the server is shutting down and its time to finish calls is over");
-    status.metadata_mut().insert("grpc-retry-pushback-ms", tonic::metadata::MetadataValue::from_static("0"));
-    status
 }
 
 fn panicked(grpc: bool) -> Response<Body> {
@@ -245,51 +248,9 @@ fn refusal(status: Status, grpc: bool) -> Response<Body> {
     plain(code, format!("{}\n", status.message()))
 }
 
-/// The time that the caller gives, as the gRPC protocol writes it: at most eight digits and a unit.
-fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let amount: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(amount * 3600),
-        "M" => Duration::from_secs(amount * 60),
-        "S" => Duration::from_secs(amount),
-        "m" => Duration::from_millis(amount),
-        "u" => Duration::from_micros(amount),
-        "n" => Duration::from_nanos(amount),
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn timeout(text: &str) -> Option<Duration> {
-        let mut headers = HeaderMap::new();
-        headers.insert("grpc-timeout", text.parse().unwrap());
-        grpc_timeout(&headers)
-    }
-
-    #[test]
-    fn a_timeout_is_read_in_each_unit() {
-        assert_eq!(timeout("2H"), Some(Duration::from_secs(7200)));
-        assert_eq!(timeout("3M"), Some(Duration::from_secs(180)));
-        assert_eq!(timeout("4S"), Some(Duration::from_secs(4)));
-        assert_eq!(timeout("5m"), Some(Duration::from_millis(5)));
-        assert_eq!(timeout("6u"), Some(Duration::from_micros(6)));
-        assert_eq!(timeout("99999999n"), Some(Duration::from_nanos(99_999_999)));
-    }
-
-    #[test]
-    fn a_timeout_that_breaks_the_rules_is_as_good_as_none() {
-        for bad in ["", "1", "S", "123456789S", "-1S", "+1S", "1.5S", "1s", " 1S"] {
-            assert_eq!(timeout(bad), None, "{bad:?}");
-        }
-    }
 
     #[test]
     fn only_health_and_reflection_are_chatter() {
@@ -298,14 +259,37 @@ mod tests {
         assert!(!is_chatter("/greeter.Greeter/Hello"));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_passes_before_the_call_can_begin_is_seen() {
+        let calls = Calls::new(Mounts::new("greeter"));
+        let receive = || {
+            let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+            let connection = ConnectionInfo::new(peer, CancellationToken::new());
+            let request = Request::post("/greeter.Greeter/Hello")
+                .version(http::Version::HTTP_2)
+                .header("content-type", "application/grpc")
+                .header("grpc-timeout", "100m");
+            calls.receive(connection, request.body(Body::empty()).unwrap())
+        };
+        let code = |response: Response<CallBody>| Status::from_header_map(response.headers()).unwrap().code();
+        assert_eq!(code(receive().await), tonic::Code::Unimplemented);
+        let waiting = receive();
+        tokio::time::advance(std::time::Duration::from_millis(200)).await;
+        assert_eq!(code(waiting.await), tonic::Code::DeadlineExceeded);
+        assert_eq!((calls.meter().expired(), calls.meter().expired_unbegun()), (1, 1));
+        assert_eq!(calls.inflight(), 0);
+    }
+
     #[test]
     fn a_call_counts_until_it_is_dropped() {
         let calls = Calls::new(Mounts::new("greeter"));
-        let (one, two) = (InFlight::new(&calls), InFlight::new(&calls));
+        let (mut one, two) = (Underway::new(Some(&calls)), Underway::new(Some(&calls)));
         assert_eq!((calls.started(), calls.inflight()), (2, 2));
         assert!(calls.idle().now_or_never().is_none());
+        one.finish();
         drop((one, two));
         assert_eq!((calls.started(), calls.inflight()), (2, 0));
         assert!(calls.idle().now_or_never().is_some());
+        assert_eq!(calls.meter().abandoned(), 1, "the one that was not finished");
     }
 }

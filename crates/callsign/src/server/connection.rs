@@ -80,6 +80,10 @@ struct Prompt {
 // === impl ConnectionInfo ===
 
 impl ConnectionInfo {
+    pub(crate) fn new(peer: SocketAddr, draining: CancellationToken) -> Self {
+        Self { peer, draining }
+    }
+
     /// Who called.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
@@ -146,13 +150,13 @@ impl Acceptor {
         stream: TcpStream,
         peer: SocketAddr,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let info = ConnectionInfo { peer, draining: self.draining.clone() };
+        let info = ConnectionInfo::new(peer, self.draining.clone());
         let (calls, closing) = (self.calls.clone(), self.closing.clone());
         let prompt = Prompt::new(stream, self.limits.header_timeout);
         async move {
             let service = service_fn(move |request| {
-                let (calls, info) = (calls.clone(), info.clone());
-                async move { Ok::<_, Infallible>(calls.serve(info, request).await) }
+                let answer = calls.receive(info.clone(), request);
+                async move { Ok::<_, Infallible>(answer.await) }
             });
             let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(prompt), service));
             let served = tokio::select! {

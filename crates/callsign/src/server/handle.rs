@@ -9,7 +9,7 @@ use callsign_core::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{call::Calls, health::Health};
+use super::{call::Calls, health::Health, meter::CallMeter};
 use crate::{Error, ErrorKind, Result};
 
 /// What a server is doing. It goes through them in this order, back and forth between the second and the third as its
@@ -166,6 +166,12 @@ impl Handle {
     #[must_use]
     pub fn calls_in_flight(&self) -> usize {
         self.0.calls.inflight()
+    }
+
+    /// Counts what becomes of its calls: how many came, and how many were dropped since nobody waited for them any more.
+    #[must_use]
+    pub fn call_meter(&self) -> &CallMeter {
+        self.0.calls.meter()
     }
 
     /// Tells it to leave in order, as SIGTERM does. Returns at once; the future that runs it ends when it is done.

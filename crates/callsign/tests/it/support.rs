@@ -9,7 +9,7 @@ use std::{
 };
 
 use callsign::{
-    Server,
+    Deadline, Server,
     core::memory::MemoryRegistry,
     server::{Builder, ConnectionInfo, Handle},
 };
@@ -68,6 +68,7 @@ fn reply(text: &str) -> HelloReply {
 impl Greeter for TestGreeter {
     async fn hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
         let peer = request.extensions().get::<ConnectionInfo>().map(ConnectionInfo::peer);
+        let left = request.extensions().get::<Deadline>().map(|deadline| deadline.remaining().as_secs());
         match &*request.into_inner().name {
             "slow" => {
                 let told = TellWhenDropped(self.dropped.clone());
@@ -77,6 +78,7 @@ impl Greeter for TestGreeter {
                 Ok(Response::new(reply("slow")))
             }
             "panic" => panic!("asked to"),
+            "how long" => Ok(Response::new(reply(&format!("{left:?}")))),
             "who am I" => Ok(Response::new(reply(&peer.unwrap().to_string()))),
             name => Ok(Response::new(reply(name))),
         }
@@ -91,10 +93,14 @@ impl Conversation for TestGreeter {
 
     type ListenStream = Replies;
 
-    /// One reply at once; then none, until the server leaves if the name is `polite`.
+    /// One reply at once; then none, until the server leaves if the name is `polite`. Replies without end if it is `talkative`.
     async fn listen(&self, request: Request<HelloRequest>) -> Result<Response<Replies>, Status> {
         let connection = request.extensions().get::<ConnectionInfo>().unwrap().clone();
-        let polite = request.into_inner().name == "polite";
+        let name = request.into_inner().name;
+        if name == "talkative" {
+            return Ok(Response::new(Box::pin(futures_util::stream::repeat_with(|| Ok(reply("more"))))));
+        }
+        let polite = name == "polite";
         let told = TellWhenDropped(self.dropped.clone());
         let first = futures_util::stream::iter([Ok(reply("one"))]);
         let rest = futures_util::stream::unfold((connection, told), move |state| async move {

@@ -158,36 +158,6 @@ async fn reflection_answers_in_both_versions() {
 }
 
 #[tokio::test]
-async fn the_callers_deadline_drops_the_handler_and_is_answered() {
-    let running = run(&MemoryRegistry::new(), |builder| builder).await;
-    let mut client = running.client().await;
-    let mut request = tonic::Request::new(hello("slow"));
-    request.set_timeout(Duration::from_millis(50));
-    // The plain client keeps no time of its own: the status is the server's.
-    let status = soon("the deadline", client.hello(request)).await.unwrap_err();
-    assert_eq!(status.code(), Code::DeadlineExceeded);
-    assert!(status.message().contains("50ms"), "{status}");
-    soon("the handler is dropped", running.greeter.dropped.notified()).await;
-
-    let mut request = tonic::Request::new(hello("x"));
-    request.set_timeout(Duration::from_millis(50));
-    let mut client = running.conversation().await;
-    let mut replies = client.listen(request).await.unwrap().into_inner();
-    assert!(replies.message().await.unwrap().is_some());
-    let status = soon("the deadline", replies.message()).await.unwrap_err();
-    assert_eq!(status.code(), Code::DeadlineExceeded);
-    soon("the stream is dropped", running.greeter.dropped.notified()).await;
-}
-
-#[tokio::test]
-async fn the_longest_deadline_there_is_does_no_harm() {
-    let running = run(&MemoryRegistry::new(), |builder| builder).await;
-    let mut request = tonic::Request::new(hello("World"));
-    request.metadata_mut().insert("grpc-timeout", "99999999H".parse().unwrap());
-    assert!(running.client().await.hello(request).await.is_ok());
-}
-
-#[tokio::test]
 async fn a_panic_is_an_internal_error_of_that_call_only() {
     let running = run(&MemoryRegistry::new(), |builder| builder).await;
     let mut client = running.client().await;

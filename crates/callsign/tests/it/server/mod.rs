@@ -1,6 +1,7 @@
 //! The server's side of things.
 
 mod answers;
+mod deadlines;
 mod drain;
 mod limits;
 mod process;
