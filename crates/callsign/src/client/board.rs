@@ -15,7 +15,7 @@ use super::{
     explain,
     failure::Failure,
     journey::{Journey, Phase},
-    link::{Link, Way, describe},
+    link::{Link, Way},
     options::{CallOptions, Place},
     roster::Roster,
 };
@@ -144,11 +144,11 @@ impl Journey {
 }
 
 fn unready(link: &Link) -> explain::Shortage {
-    match link.error() {
-        Some(error) => explain::Shortage {
-            hopeful: false,
-            message: format!("{link} cannot be reached: {}", describe(&error)),
-        },
+    match link.refusal() {
+        Some(why) => {
+            let how = if link.error().is_some() { "reached" } else { "called" };
+            explain::Shortage { hopeful: false, message: format!("{link} cannot be {how}: {why}") }
+        }
         None => explain::Shortage { hopeful: true, message: format!("{link} is being connected") },
     }
 }

@@ -10,7 +10,9 @@ use callsign_core::{
     select::{Filter, Filters, Shape, Strategy},
 };
 
-use super::{Channel, HashBy, Target, channel::Settings, roster::Parts, source::Source, target::Origin};
+use super::{
+    Channel, HashBy, HealthCheck, Target, channel::Settings, roster::Parts, source::Source, target::Origin,
+};
 
 /// The time until the head of a response where neither caller nor channel has set one.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -37,6 +39,7 @@ pub struct ChannelBuilder {
     idle_after: Duration,
     hash_by: Option<HashBy>,
     health: HealthConfig,
+    check: Option<HealthCheck>,
     slow_start: Duration,
     subset: Option<usize>,
     budget: RetryBudget,
@@ -68,6 +71,7 @@ impl ChannelBuilder {
             idle_after: IDLE_AFTER,
             hash_by: None,
             health: HealthConfig::default(),
+            check: None,
             slow_start: SLOW_START,
             subset: None,
             budget: RetryBudget::default(),
@@ -92,6 +96,7 @@ impl ChannelBuilder {
             hash_by,
             slow_start,
             health,
+            check,
             timeout,
             wait_for_ready,
         } = target;
@@ -109,6 +114,7 @@ impl ChannelBuilder {
         builder.hash_by = hash_by;
         builder.slow_start = slow_start.unwrap_or(builder.slow_start);
         builder.health = health.unwrap_or_default();
+        builder.check = check;
         builder.timeout = timeout;
         builder.wait_for_ready = wait_for_ready;
         Ok(builder)
@@ -204,6 +210,12 @@ impl ChannelBuilder {
         self
     }
 
+    /// Asks each node whether it serves, and calls none that does not say so. Not asked unless set.
+    pub fn health_check(mut self, check: HealthCheck) -> Self {
+        self.check = Some(check);
+        self
+    }
+
     /// How long a node that has just started, by its own word or because it was not there before, gets less than its share of
     /// calls, from a tenth to all of it. 5 s when not called; zero for not at all. Strategies that go by a key do not wait.
     pub fn slow_start(mut self, window: Duration) -> Self {
@@ -256,6 +268,7 @@ impl ChannelBuilder {
             idle_after,
             hash_by,
             health,
+            check,
             slow_start,
             subset,
             budget,
@@ -297,6 +310,7 @@ impl ChannelBuilder {
             shape,
             connection,
             idle_after,
+            check,
             health,
             slow_start,
             subset,

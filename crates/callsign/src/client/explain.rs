@@ -6,7 +6,6 @@ use callsign_core::{
 };
 
 use super::{
-    link::describe,
     roster::{Roster, State},
     source::Known,
 };
@@ -57,8 +56,8 @@ fn not_ready(roster: &Roster, state: &State, filters: &Filters) -> Shortage {
     let members = state.slate.members().iter().filter(|member| asked.pass(&member.node));
     let (mut waiting, mut refusing) = (Vec::new(), Vec::new());
     for member in members {
-        match member.handle.error() {
-            Some(error) => refusing.push((&member.handle, error)),
+        match member.handle.refusal() {
+            Some(why) => refusing.push((&member.handle, why)),
             None => waiting.push(&member.handle),
         }
     }
@@ -67,8 +66,10 @@ fn not_ready(roster: &Roster, state: &State, filters: &Filters) -> Shortage {
             1 => "the one node".to_owned(),
             n => format!("all {n} nodes"),
         };
-        let reasons = refusing.iter().map(|(link, error)| format!("{}: {}", link.id, describe(error)));
-        let message = format!("{nodes} of {} cannot be reached: {}", roster.service, some(reasons));
+        let reasons = refusing.iter().map(|(link, why)| format!("{}: {why}", link.id));
+        let away = refusing.iter().all(|(link, _)| link.error().is_some());
+        let how = if away { "reached" } else { "called" };
+        let message = format!("{nodes} of {} cannot be {how}: {}", roster.service, some(reasons));
         return Shortage { hopeful: false, message };
     }
     let waiting = waiting.iter().map(ToString::to_string);

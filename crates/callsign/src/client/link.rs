@@ -8,7 +8,11 @@
 //! any ──► gone                                   the node left: calls in flight finish, no others begin
 //! ```
 //!
+//! A node that is connected may still say, if it is asked ([`HealthCheck`]), that it does not serve. It is then not picked either.
+//!
 //! Calls read the connections without a lock and never wait for this task while one is open.
+
+mod phase;
 
 use std::{
     fmt,
@@ -36,7 +40,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{NodeState, NodeStatus};
+use self::phase::{Phase, State};
+use super::{
+    HealthCheck, NodeStatus,
+    health_check::{Asking, Word},
+};
 
 /// Most connections to one node, opened when the stream limit of the others is reached (as in gRFC A105).
 const CONNECTIONS_MAX: usize = 10;
@@ -76,23 +84,6 @@ pub(crate) struct News {
     pub(crate) resting: watch::Sender<bool>,
 }
 
-/// Where a link is, and why it is not ready if it is not.
-#[derive(Debug, Clone)]
-struct Phase {
-    state: State,
-    /// The last failure, until a connection works.
-    error: Option<callsign_net::Error>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Idle,
-    Connecting,
-    Ready,
-    Backoff(Instant),
-    Gone,
-}
-
 /// A stream on a connection of a link, or why there is none.
 pub(crate) enum Way {
     Open(Arc<Connection>, Slot),
@@ -118,7 +109,7 @@ impl Link {
             authority,
             load,
             open: ArcSwap::default(),
-            phase: Mutex::new(Phase { state: State::Connecting, error: None }),
+            phase: Mutex::new(Phase::new()),
             bundle: Arc::default(),
             grow: AtomicBool::new(false),
             wake: Notify::new(),
@@ -195,6 +186,11 @@ impl Link {
         self.phase().error
     }
 
+    /// Why the node cannot be called: that it cannot be reached, or its own word.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        self.phase().refusal()
+    }
+
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.is_cancelled()
     }
@@ -208,20 +204,9 @@ impl Link {
     }
 
     pub(crate) fn status(&self, node: Arc<Node>, verdict: Verdict, now: Instant) -> NodeStatus {
-        let Phase { state, error } = self.phase();
-        let state = match state {
-            State::Idle => NodeState::Idle,
-            State::Connecting => NodeState::Connecting,
-            State::Ready => NodeState::Ready,
-            State::Gone => NodeState::Gone,
-            State::Backoff(until) => NodeState::Backoff {
-                error: error.map(|error| describe(&error)).unwrap_or_default(),
-                retry_in: until.saturating_duration_since(now),
-            },
-        };
         NodeStatus {
             node,
-            state,
+            state: self.phase().shown(now),
             verdict,
             inflight: self.load.inflight(),
             calls: self.load.calls(),
@@ -232,7 +217,13 @@ impl Link {
     }
 
     /// Keeps the node connected until it leaves.
-    pub(crate) async fn run(self: Arc<Self>, config: Arc<Config>, tasks: WeakTasks, mut rng: fastrand::Rng) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        config: Arc<Config>,
+        check: Option<Arc<HealthCheck>>,
+        tasks: WeakTasks,
+        mut rng: fastrand::Rng,
+    ) {
         let mut backoff = reconnection();
         let mut resting = self.news.resting.subscribe();
         loop {
@@ -257,8 +248,10 @@ impl Link {
                     tasks.spawn("connection", async move {
                         driver.await;
                     });
+                    self.lock().word = if check.is_some() { Word::Awaited } else { Word::Serving };
                     self.adopt(connection);
-                    match self.serve(&config, &tasks, &mut resting).await {
+                    let asking = Asking::new(&self, check.as_deref(), rng.fork());
+                    match self.serve(&config, &tasks, &mut resting, asking).await {
                         Served::Gone => break,
                         Served::Resting => continue,
                         Served::Lost { answered, .. } if answered || since.elapsed() >= PROVEN_AFTER => {
@@ -286,7 +279,13 @@ impl Link {
     }
 
     /// Looks after open connections until there is none.
-    async fn serve(&self, config: &Config, tasks: &WeakTasks, resting: &mut watch::Receiver<bool>) -> Served {
+    async fn serve(
+        &self,
+        config: &Config,
+        tasks: &WeakTasks,
+        resting: &mut watch::Receiver<bool>,
+        mut asking: Asking<'_>,
+    ) -> Served {
         let host = host(&self.address);
         let mut further = pin!(None);
         let mut not_before = Instant::now();
@@ -294,6 +293,7 @@ impl Link {
             if let Some(lost) = self.prune() {
                 return lost;
             }
+            asking.keep_to(&self.open.load());
             // What is being made goes on whatever else happens: calls at the stream limit come faster than connections.
             let wanted = further.is_none()
                 && self.open.load().len() < CONNECTIONS_MAX
@@ -334,6 +334,7 @@ impl Link {
                     }
                 }
                 () = self.bundle.changed() => {}
+                () = asking.proceed() => {}
                 () = sleep_until(not_before), if later => {}
             }
         }
@@ -344,7 +345,8 @@ impl Link {
         let open = self.open.load_full();
         let live: Vec<_> =
             open.iter().filter(|connection| connection.status() == Status::Open).cloned().collect();
-        let ready = !live.is_empty();
+        let connected = !live.is_empty();
+        let ready = connected && self.lock().is_serving();
         let error = open.iter().rev().find_map(|connection| connection.error().cloned());
         let changed = live.len() < open.len() || self.load.is_ready() != ready;
         if live.len() < open.len() {
@@ -355,23 +357,45 @@ impl Link {
             self.news.readiness.notify_one();
         }
         let answered = open.iter().any(|connection| connection.has_answered());
-        (!ready).then_some(Served::Lost { error, answered })
+        (!connected).then_some(Served::Lost { error, answered })
     }
 
     fn adopt(&self, connection: Connection) {
         let mut open = Vec::clone(&self.open.load());
         open.push(Arc::new(connection));
         self.open.store(Arc::new(open));
-        self.load.set_ready(true);
         let mut phase = self.lock();
         let first = phase.state != State::Ready;
-        *phase = Phase { state: State::Ready, error: None };
+        (phase.state, phase.error) = (State::Ready, None);
+        let serving = phase.is_serving();
         drop(phase);
+        self.load.set_ready(serving);
         if first {
-            tracing::debug!(node = %self.id, address = %self.address, "node is ready");
+            tracing::debug!(node = %self.id, address = %self.address, "node is connected");
         }
         self.news.readiness.notify_one();
         self.bundle.make_room();
+    }
+
+    /// The node, which is connected, says this of itself.
+    pub(super) fn hear(&self, word: Word) {
+        let serving = word == Word::Serving;
+        let before = {
+            let mut phase = self.lock();
+            if phase.word == word {
+                return;
+            }
+            if let Word::Not(why) = &word {
+                tracing::info!(node = %self.id, why, "node does not serve: it gets no more calls");
+            }
+            std::mem::replace(&mut phase.word, word)
+        };
+        if serving && before != Word::Awaited {
+            tracing::info!(node = %self.id, "node serves again");
+        }
+        self.load.set_ready(serving);
+        self.news.readiness.notify_one();
+        self.news.wording.notify_one();
     }
 
     fn fail(&self, error: Option<callsign_net::Error>, until: Instant) {

@@ -25,6 +25,7 @@ use tokio::{
 };
 
 use super::{
+    HealthCheck,
     link::{Link, News},
     source::{Known, Source},
 };
@@ -47,6 +48,7 @@ pub(crate) struct Roster {
     pub(crate) shape: Shape,
     pub(crate) connection: Arc<callsign_net::Config>,
     pub(crate) idle_after: Duration,
+    check: Option<Arc<HealthCheck>>,
     state: ArcSwap<State>,
     published: watch::Sender<()>,
     news: Arc<News>,
@@ -82,6 +84,7 @@ pub(crate) struct Parts {
     pub(crate) shape: Shape,
     pub(crate) connection: callsign_net::Config,
     pub(crate) idle_after: Duration,
+    pub(crate) check: Option<HealthCheck>,
     pub(crate) health: HealthConfig,
     pub(crate) slow_start: Duration,
     pub(crate) subset: Option<usize>,
@@ -103,6 +106,7 @@ impl Roster {
             shape,
             connection,
             idle_after,
+            check,
             health,
             slow_start,
             subset,
@@ -119,6 +123,7 @@ impl Roster {
             shape,
             connection: Arc::new(connection),
             idle_after,
+            check: check.map(Arc::new),
             state: ArcSwap::from_pointee(state),
             published: watch::Sender::new(()),
             news: Arc::new(News::new()),
@@ -345,7 +350,8 @@ impl Roster {
 
     fn link(&self, id: NodeId, address: Address) -> Option<Arc<Link>> {
         let link = Link::new(id, address, self.strategy.new_load(), self.news.clone())?;
-        let running = link.clone().run(self.connection.clone(), self.tasks.clone(), self.rng());
+        let (config, check) = (self.connection.clone(), self.check.clone());
+        let running = link.clone().run(config, check, self.tasks.clone(), self.rng());
         self.tasks.spawn("link", running);
         Some(link)
     }

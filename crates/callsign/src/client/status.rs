@@ -32,10 +32,15 @@ pub struct NodeStatus {
 pub enum NodeState {
     /// Not connected, since nobody calls.
     Idle,
-    /// Being connected.
+    /// Being connected, or asked for the first time whether it serves.
     Connecting,
     /// Can be called.
     Ready,
+    /// Connected, and not called: asked whether it serves ([`HealthCheck`](super::HealthCheck)), it did not say yes.
+    NotServing {
+        /// What it said.
+        reason: String,
+    },
     /// The last attempt to connect failed; the next one comes after this time.
     Backoff {
         /// What failed.

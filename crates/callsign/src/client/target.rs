@@ -35,7 +35,7 @@ use callsign_registry::RegistryUrl;
 
 use self::options::Options;
 pub(super) use self::place::Origin;
-use super::HashBy;
+use super::{HashBy, HealthCheck};
 
 /// What a channel is to call: a name, where it is looked up, and on which conditions.
 ///
@@ -68,6 +68,7 @@ use super::HashBy;
 /// | `health=off` | leave no node alone for failing | [`HealthConfig::off`] |
 /// | `health.consecutive=5` `health.deviations=1.9` `health.failed_percent=85` | when a node is left alone | [`HealthConfig`] |
 /// | `health.interval=10s` `health.ejection=30s,5m` `health.ejected_percent_max=10` | for how long, and how many | [`HealthConfig`] |
+/// | `health.check=grpc` `health.check=grpc:greeter.Greeter` | ask nodes whether they serve | [`HealthCheck`] |
 /// | `timeout=250ms` `wait_for_ready=true` | how long calls have, and whether they wait for a node | [`timeout`](super::ChannelBuilder::timeout) |
 /// | `weight=1,3` `name=greeter` | with `static://` only: the addresses' weights, the service's name | |
 #[derive(Debug, Clone)]
@@ -82,6 +83,7 @@ pub struct Target {
     pub(super) hash_by: Option<HashBy>,
     pub(super) slow_start: Option<Duration>,
     pub(super) health: Option<HealthConfig>,
+    pub(super) check: Option<HealthCheck>,
     pub(super) timeout: Option<Duration>,
     pub(super) wait_for_ready: bool,
 }
@@ -123,6 +125,7 @@ impl FromStr for Target {
             hash_by: options.take("hash").map(|value| value.text()?.parse()).transpose()?,
             slow_start: policy::slow_start(&mut options)?,
             health: health::config(&mut options)?,
+            check: health::check(&mut options)?,
             timeout: options.take("timeout").map(|value| value.duration()).transpose()?,
             wait_for_ready: options.take("wait_for_ready").map_or(Ok(false), |value| value.flag())?,
         };

@@ -3,6 +3,7 @@
 use callsign_core::{Result, health::HealthConfig};
 
 use super::options::{Options, Value};
+use crate::client::HealthCheck;
 
 /// What the target says of health, if it does.
 pub(super) fn config(options: &mut Options<'_>) -> Result<Option<HealthConfig>> {
@@ -32,6 +33,17 @@ pub(super) fn config(options: &mut Options<'_>) -> Result<Option<HealthConfig>> 
         }
     }
     Ok(if off { Some(HealthConfig::off()) } else { config })
+}
+
+/// `health.check=grpc`, `health.check=grpc:greeter.Greeter`
+pub(super) fn check(options: &mut Options<'_>) -> Result<Option<HealthCheck>> {
+    let Some(value) = options.take("health.check") else { return Ok(None) };
+    let text = value.text()?;
+    match text.split_once(':') {
+        None if text == "grpc" => Ok(Some(HealthCheck::default())),
+        Some(("grpc", service)) if !service.is_empty() => Ok(Some(HealthCheck::of(service))),
+        _ => Err(value.wrong("grpc, or grpc:SERVICE for one service of the nodes")),
+    }
 }
 
 type Setting = fn(HealthConfig, Value<'_>) -> Result<HealthConfig>;

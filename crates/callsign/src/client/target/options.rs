@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 const OP: &str = "read target";
 
 /// The options that there are; `label.` is followed by the label's key.
-pub(super) const KEYS: [&str; 31] = [
+pub(super) const KEYS: [&str; 32] = [
     "aperture",
     "choices",
     "clients",
@@ -20,6 +20,7 @@ pub(super) const KEYS: [&str; 31] = [
     "group",
     "hash",
     "health",
+    "health.check",
     "health.consecutive",
     "health.deviations",
     "health.ejected_percent_max",

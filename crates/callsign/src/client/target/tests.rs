@@ -91,6 +91,15 @@ fn every_option_has_a_reader() {
 }
 
 #[test]
+fn nodes_are_asked_for_their_health() {
+    assert_eq!(parse("greeter").check, None);
+    assert_eq!(parse("greeter?health.check=grpc").check, Some(HealthCheck::default()));
+    let one = Some(HealthCheck::of("greeter.Greeter"));
+    assert_eq!(parse("greeter?health.check=grpc:greeter.Greeter").check, one);
+    assert_eq!(parse("greeter?health=off&health.check=grpc").health, Some(HealthConfig::off()));
+}
+
+#[test]
 fn calls_have_a_shape() {
     let target = parse("greeter?split=version:2@10&prefer=group:blue,version:1,none&near=eu-1a,eu-1b");
     assert_eq!(
@@ -154,6 +163,8 @@ fn what_is_wrong_is_said() {
         ("slow_start=-5s", "not like 250ms"),
         ("health=on", "not off"),
         ("health=off&health.consecutive=3", "health.consecutive contradicts health=off"),
+        ("health.check=http", "not grpc, or grpc:SERVICE"),
+        ("health.check=grpc:", "not grpc, or grpc:SERVICE"),
         ("health.consecutive=0", "not a whole number from 1"),
         ("health.deviations=NaN", "not NaN"),
         ("health.failed_percent=-5", "from 0.01 to 1"),

@@ -5,6 +5,7 @@ mod dead_nodes;
 mod goaway;
 mod hashing;
 mod health;
+mod health_checks;
 mod identities;
 mod idle;
 mod leaks;
