@@ -21,8 +21,10 @@ use tokio::time::Instant;
 
 use super::cost::{self, Estimate, Model, Sample};
 
+mod reported;
 mod verdict;
 
+use self::reported::Reported;
 pub(in crate::select) use self::verdict::{ALL, FACTS};
 use self::verdict::{Ramp, Tally};
 
@@ -87,7 +89,8 @@ struct Hot {
     model: Model,
     tally: Tally,
     ramp: Ramp,
-    _padding: [u64; 13],
+    reported: Reported,
+    _padding: [u64; 9],
 }
 
 // === impl Load ===
@@ -113,7 +116,8 @@ impl Load {
             model,
             tally: Tally::default(),
             ramp: Ramp::default(),
-            _padding: [0; 13],
+            reported: Reported::default(),
+            _padding: [0; 9],
         };
         Self(Arc::new(hot))
     }

@@ -81,7 +81,7 @@ impl Policy {
         match strategy {
             Strategy::Random => Self::Random(alias(candidates)),
             Strategy::RoundRobin => Self::RoundRobin(RoundRobin::new(Cursor::start(cursor, candidates, rng))),
-            Strategy::WeightedRoundRobin => {
+            Strategy::WeightedRoundRobin | Strategy::LoadReports(_) => {
                 Self::Stride(Stride::new(candidates, Cursor::start(cursor, candidates, rng)))
             }
             Strategy::LeastRequest { choices: _ } => Self::LeastRequest(alias(candidates)),

@@ -168,10 +168,14 @@ impl<T> Slate<T> {
     /// New nodes get a little more than before.
     /// From that the adaptive strategy learns how many nodes to compare ([`Choices::ByDensity`]), and among how many
     /// ([`Aperture::ByFlow`](super::Aperture::ByFlow)). Without it, it compares eight among twenty. Returns whether a new slate is due,
-    /// for another aperture or to return to a better preference.
+    /// for another aperture, for other weights that nodes have reported, or to return to a better preference.
     pub fn tick(&self, now: Instant) -> bool {
         self.members.iter().for_each(|member| member.load.climb(now));
         let waiting = self.all.is_waiting() || self.views.plans().any(Plan::is_waiting);
+        if let Strategy::LoadReports(config) = &self.strategy {
+            let weigh = |due, member: &Member<T>| member.load.weigh_report(config, now) || due;
+            return self.members.iter().fold(waiting, weigh);
+        }
         let Strategy::Adaptive(config) = &self.strategy else { return waiting };
         let inflight = self.members.iter().map(|member| u64::from(member.load.about_inflight())).sum();
         let sums = Sums { nodes: self.members.len(), calls: count_calls(&self.members), inflight };

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-use super::{CustomStrategy, Load, cost::Model};
+use super::{CustomStrategy, Load, ReportConfig, cost::Model};
 use crate::error::{Error, Result};
 
 /// How a node is chosen among those that may take a call.
@@ -18,6 +18,10 @@ pub enum Strategy {
     /// Each in turn as often as its weight says, evenly spread, by the static stride of gRPC. No node counts for more than ten
     /// times the mean, nor for less than a hundredth of it.
     WeightedRoundRobin,
+    /// The same with weights from what the nodes report of their load, renewed each second; those of a node that says nothing are
+    /// the mean of the others', and the published ones where fewer than two nodes report. A published weight of zero still means no
+    /// calls.
+    LoadReports(ReportConfig),
     /// The one with the fewest calls in flight among `choices` drawn at random; fewer than 2 count as 2, more than 8 as 8.
     /// Weights are chances to be drawn, and divide the calls in flight.
     LeastRequest {
@@ -91,11 +95,12 @@ pub enum Choices {
 
 impl Strategy {
     /// What [`FromStr`] reads, in the order in which help texts should list them.
-    pub const NAMES: [&'static str; 8] = [
+    pub const NAMES: [&'static str; 9] = [
         "adaptive",
         "least-request",
         "round-robin",
         "weighted-round-robin",
+        "load-reports",
         "random",
         "ring-hash",
         "maglev",
@@ -112,6 +117,7 @@ impl Strategy {
             Self::Random => "random",
             Self::RoundRobin => "round-robin",
             Self::WeightedRoundRobin => "weighted-round-robin",
+            Self::LoadReports(_) => "load-reports",
             Self::LeastRequest { choices: _ } => "least-request",
             Self::Adaptive(_) => "adaptive",
             Self::RingHash(_) => "ring-hash",
@@ -175,6 +181,7 @@ impl FromStr for Strategy {
             "random" => Ok(Self::Random),
             "round-robin" => Ok(Self::RoundRobin),
             "weighted-round-robin" => Ok(Self::WeightedRoundRobin),
+            "load-reports" => Ok(Self::LoadReports(ReportConfig::default())),
             "least-request" => Ok(Self::LeastRequest { choices: 2 }),
             "adaptive" => Ok(Self::default()),
             "ring-hash" => Ok(Self::RingHash(HashConfig::default())),
@@ -294,6 +301,7 @@ fn meant(name: &str) -> Option<&'static str> {
     match &*name {
         "rr" => return Some("round-robin"),
         "wrr" => return Some("weighted-round-robin"),
+        "orca" | "client-side-weighted-round-robin" => return Some("load-reports"),
         "p2c" | "least-loaded" | "least-conn" => return Some("least-request"),
         "ewma" | "peak-ewma" => return Some("adaptive"),
         "ring" | "ketama" | "consistent-hash" => return Some("ring-hash"),
@@ -330,7 +338,7 @@ mod tests {
             ("ringhash", "\"ring-hash\""),
             ("magelv", "\"maglev\""),
             ("ketama", "\"ring-hash\""),
-            ("xyz", "weighted-round-robin, random, ring-hash, maglev, rendezvous"),
+            ("xyz", "weighted-round-robin, load-reports, random, ring-hash, maglev, rendezvous"),
             ("", "choose one of"),
         ] {
             let error = said.parse::<Strategy>().unwrap_err();

@@ -61,11 +61,15 @@ impl View {
             _ => NoPick::Empty,
         };
         let published: Vec<_> = passing.iter().map(|(_, member)| member.node.weight()).collect();
+        let mut shares = weights::effective(&published);
+        if let Strategy::LoadReports(_) = strategy {
+            weights::believe(&mut shares, passing.iter().map(|(_, member)| member.load.reported()));
+        }
         let panic = is_panic(passing, previous.is_some_and(|view| view.panic));
         let mask = if panic { load::FACTS } else { load::ALL };
         let mut candidates: Vec<_> = passing
             .iter()
-            .zip(weights::effective(&published))
+            .zip(shares)
             .filter_map(|(&(index, member), weight)| {
                 let candidate = Candidate {
                     load: member.load.clone(),

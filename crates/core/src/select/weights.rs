@@ -21,6 +21,21 @@ pub(super) fn effective(published: &[Option<u16>]) -> Vec<Option<f64>> {
         .collect()
 }
 
+/// Puts the weights that nodes are believed to have in place of those that they publish, but for zero. One that is not known is
+/// the mean of the known; a single one that is known can be compared with nothing.
+pub(super) fn believe(shares: &mut [Option<f64>], reported: impl Iterator<Item = Option<f64>>) {
+    let reported: Vec<Option<f64>> = reported.collect();
+    let known: Vec<f64> =
+        shares.iter().zip(&reported).filter_map(|(share, reported)| share.and(*reported)).collect();
+    if known.len() < 2 {
+        return;
+    }
+    let mean = known.iter().sum::<f64>() / known.len() as f64;
+    for (share, reported) in shares.iter_mut().zip(reported) {
+        *share = share.map(|_| reported.unwrap_or(mean));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
