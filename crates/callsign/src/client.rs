@@ -40,6 +40,7 @@ mod link;
 mod names;
 mod options;
 mod replay;
+mod reports;
 mod response;
 mod roster;
 mod side_call;

@@ -9,6 +9,7 @@
 pub mod client;
 mod deadline;
 mod grpc_timeout;
+mod orca;
 pub mod server;
 
 pub use callsign_core as core;

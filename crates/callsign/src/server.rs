@@ -38,6 +38,7 @@ mod handle;
 mod health;
 mod identity;
 mod lifecycle;
+mod load_reports;
 mod meter;
 mod mount;
 mod signals;
@@ -53,6 +54,7 @@ pub use self::{
     connection::ConnectionInfo,
     handle::{Handle, Phase},
     health::Health,
+    load_reports::LoadReporter,
     meter::CallMeter,
 };
 use self::{lifecycle::Lifecycle, signals::Signals};

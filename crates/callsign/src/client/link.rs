@@ -12,6 +12,7 @@
 //!
 //! Calls read the connections without a lock and never wait for this task while one is open.
 
+mod news;
 mod phase;
 
 use std::{
@@ -33,17 +34,19 @@ use callsign_core::{
     select::{Load, Outcome, Ticket},
 };
 use callsign_net::{Bundle, Config, Connection, Host, Slot, Status, connect};
-use http::uri::Authority;
+use http::{HeaderMap, uri::Authority};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::news::News;
 use self::phase::{Phase, State};
 use super::{
     HealthCheck, NodeStatus,
     health_check::{Asking, Word},
+    reports::Reports,
 };
 
 /// Most connections to one node, opened when the stream limit of the others is reached (as in gRFC A105).
@@ -69,19 +72,8 @@ pub(crate) struct Link {
     wake: Notify,
     gone: CancellationToken,
     news: Arc<News>,
-}
-
-/// What a roster is told by its links.
-#[derive(Debug)]
-pub(crate) struct News {
-    /// A node became ready, or stopped being so: a new snapshot is due.
-    pub(crate) readiness: Notify,
-    /// Something else about a node is to be said differently.
-    pub(crate) wording: Notify,
-    /// A call has ended in a way that is worth a look at its node's health.
-    pub(crate) health: Notify,
-    /// Nobody calls: links let go of their connections, and make none, for as long as this holds.
-    pub(crate) resting: watch::Sender<bool>,
+    /// For strategies that go by what nodes report.
+    reports: Option<Arc<Reports>>,
 }
 
 /// A stream on a connection of a link, or why there is none.
@@ -96,7 +88,13 @@ pub(crate) enum Way {
 
 impl Link {
     /// A link that is not connected until [`run`](Self::run) is polled. `None` if HTTP has no way to write the address.
-    pub(crate) fn new(id: NodeId, address: Address, load: Load, news: Arc<News>) -> Option<Arc<Self>> {
+    pub(super) fn new(
+        id: NodeId,
+        address: Address,
+        load: Load,
+        news: Arc<News>,
+        reports: Option<Arc<Reports>>,
+    ) -> Option<Arc<Self>> {
         // The interface of a link-local address means something to this machine alone (RFC 6874, 1).
         let authority = match address.host().split_once('%') {
             Some((host, _interface)) => format!("[{host}]:{}", address.port()),
@@ -115,6 +113,7 @@ impl Link {
             wake: Notify::new(),
             gone: CancellationToken::new(),
             news,
+            reports,
         }))
     }
 
@@ -200,6 +199,13 @@ impl Link {
         ticket.mark(outcome, elapsed, now);
         if ticket.wants_review() {
             self.news.health.notify_one();
+        }
+    }
+
+    /// A call ended with these trailers.
+    pub(crate) fn read(&self, trailers: &HeaderMap, now: Instant) {
+        if let Some(reports) = &self.reports {
+            reports.note(self, trailers, now);
         }
     }
 
@@ -371,6 +377,9 @@ impl Link {
         drop(phase);
         self.load.set_ready(serving);
         if first {
+            if self.reports.is_some() {
+                self.load.report_afresh();
+            }
             tracing::debug!(node = %self.id, address = %self.address, "node is connected");
         }
         self.news.readiness.notify_one();
@@ -442,19 +451,6 @@ impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = self.address.to_string();
         if self.id == address.as_str() { f.write_str(&address) } else { write!(f, "{} ({address})", self.id) }
-    }
-}
-
-// === impl News ===
-
-impl News {
-    pub(crate) fn new() -> Self {
-        Self {
-            readiness: Notify::new(),
-            wording: Notify::new(),
-            health: Notify::new(),
-            resting: watch::Sender::new(false),
-        }
     }
 }
 

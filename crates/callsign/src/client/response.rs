@@ -74,6 +74,9 @@ impl ResponseBody {
     fn end(&mut self, trailers: Option<&HeaderMap>) {
         self.stream = None;
         let Some(call) = self.call.take() else { return };
+        if let Some(trailers) = trailers {
+            call.link.read(trailers, Instant::now());
+        }
         let said = trailers.and_then(outcome_of_trailers);
         let outcome = match said.or(call.outcome) {
             Some(outcome) => outcome,

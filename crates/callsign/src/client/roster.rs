@@ -27,6 +27,7 @@ use tokio::{
 use super::{
     HealthCheck,
     link::{Link, News},
+    reports::Reports,
     source::{Known, Source},
 };
 
@@ -52,6 +53,7 @@ pub(crate) struct Roster {
     state: ArcSwap<State>,
     published: watch::Sender<()>,
     news: Arc<News>,
+    reports: Option<Arc<Reports>>,
     /// The links rest, or are about to be told to: `News::resting`, to be read at no cost.
     asleep: AtomicBool,
     /// Nobody has been told yet that calls come without the key that the strategy goes by.
@@ -113,6 +115,7 @@ impl Roster {
             seed,
         } = parts;
         let mut rng = fastrand::Rng::with_seed(seed);
+        let reports = Reports::of(&strategy);
         let slate = Slate::new(&strategy, &filters, Vec::new(), None, &mut rng);
         let state = State { slate, known: Known::Pending, unfit: Vec::new() };
         Self {
@@ -127,6 +130,7 @@ impl Roster {
             state: ArcSwap::from_pointee(state),
             published: watch::Sender::new(()),
             news: Arc::new(News::new()),
+            reports,
             asleep: AtomicBool::new(false),
             keyed: AtomicBool::new(true),
             seeds: AtomicU64::new(rng.u64(..)),
@@ -349,7 +353,8 @@ impl Roster {
     }
 
     fn link(&self, id: NodeId, address: Address) -> Option<Arc<Link>> {
-        let link = Link::new(id, address, self.strategy.new_load(), self.news.clone())?;
+        let load = self.strategy.new_load();
+        let link = Link::new(id, address, load, self.news.clone(), self.reports.clone())?;
         let (config, check) = (self.connection.clone(), self.check.clone());
         let running = link.clone().run(config, check, self.tasks.clone(), self.rng());
         self.tasks.spawn("link", running);

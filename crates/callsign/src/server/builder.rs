@@ -12,6 +12,7 @@ use tower_service::Service;
 use super::{
     config::{DrainConfig, Limits, OnRegisterFailure},
     lifecycle::Ready,
+    load_reports::LoadReporter,
     mount::Mounts,
 };
 
@@ -201,6 +202,13 @@ impl Builder {
         if !self.mounts.add(service) {
             self.twice.push(S::NAME);
         }
+        self
+    }
+
+    /// Ends each gRPC call with a report of how busy the server is, for clients that weigh nodes by it
+    /// ([`Strategy::LoadReports`](callsign_core::select::Strategy::LoadReports), and gRPC's own of gRFC A58).
+    pub fn load_reports(mut self, reporter: &LoadReporter) -> Self {
+        self.mounts.report_by(reporter.clone());
         self
     }
 

@@ -12,13 +12,14 @@ use http::{Request, Response, StatusCode, Version, header};
 use tonic::{Status, body::Body, server::NamedService};
 use tower_service::Service;
 
-use super::call::is_ours;
+use super::{call::is_ours, load_reports::LoadReporter};
 
 /// The gRPC services of a server, and the HTTP routes beside them.
 pub(crate) struct Mounts {
     service: String,
     services: BTreeMap<&'static str, Box<dyn Mounted>>,
     routes: Option<Router>,
+    reporter: Option<LoadReporter>,
 }
 
 /// A gRPC service whose type is forgotten.
@@ -36,7 +37,7 @@ struct Mount<S>(S);
 
 impl Mounts {
     pub(crate) fn new(service: impl Into<String>) -> Self {
-        Self { service: service.into(), services: BTreeMap::new(), routes: None }
+        Self { service: service.into(), services: BTreeMap::new(), routes: None, reporter: None }
     }
 
     /// Adds a service; says whether its name was free.
@@ -63,6 +64,11 @@ impl Mounts {
         });
     }
 
+    /// From now on calls end with a report of the load.
+    pub(crate) fn report_by(&mut self, reporter: LoadReporter) {
+        self.reporter = Some(reporter);
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.services.keys().copied()
     }
@@ -83,10 +89,11 @@ impl Mounts {
         let name = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
         if grpc {
             if let Some(mounted) = self.services.get(name) {
-                return mounted.call(request).await;
+                let reporter = self.reporter.as_ref().filter(|_| !is_ours(name));
+                return reported(reporter, mounted.call(request).await);
             }
             if let Some((name, mounted)) = self.by_last_part(name) {
-                return mounted.call(readdress(request, name)).await;
+                return reported(self.reporter.as_ref(), mounted.call(readdress(request, name)).await);
             }
         }
         let missing = self.missing(&request, name, grpc);
@@ -139,7 +146,7 @@ impl Mounts {
 
 impl std::fmt::Debug for Mounts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { service, services, routes } = self;
+        let Self { service, services, routes, reporter: _ } = self;
         f.debug_struct("Mounts")
             .field("service", service)
             .field("services", &services.keys())
@@ -169,6 +176,13 @@ where
 
 fn last_part(service: &str) -> &str {
     service.rsplit('.').next().unwrap_or_default()
+}
+
+fn reported(reporter: Option<&LoadReporter>, response: Response<Body>) -> Response<Body> {
+    match reporter {
+        Some(reporter) => reporter.attach(response),
+        None => response,
+    }
 }
 
 /// The same method of `service`.

@@ -8,14 +8,17 @@ use percent_encoding::percent_decode_str;
 const OP: &str = "read target";
 
 /// The options that there are; `label.` is followed by the label's key.
-pub(super) const KEYS: [&str; 32] = [
+pub(super) const KEYS: [&str; 36] = [
     "aperture",
+    "blackout",
     "choices",
     "clients",
     "decay",
     "domain",
     "endpoint",
     "error_charge",
+    "error_penalty",
+    "expiry",
     "floor",
     "group",
     "hash",
@@ -29,6 +32,7 @@ pub(super) const KEYS: [&str; 32] = [
     "health.interval",
     "label.",
     "max_load",
+    "metrics",
     "name",
     "near",
     "prefer",

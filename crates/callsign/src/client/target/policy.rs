@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use callsign_core::{
     Result,
-    select::{AdaptiveConfig, Aperture, Choices, Strategy},
+    select::{AdaptiveConfig, Aperture, Choices, ReportConfig, Strategy},
 };
 
 use super::options::{Options, Value};
@@ -12,7 +12,7 @@ use super::options::{Options, Value};
 /// The strategy, if the target says anything of it.
 pub(super) fn strategy(options: &mut Options<'_>) -> Result<Option<Strategy>> {
     let mut named = options.take("strategy").map(|value| value.text()?.parse::<Strategy>()).transpose()?;
-    let settings: [(&'static str, Setting); 7] = [
+    let settings: [(&'static str, Setting); 11] = [
         ("choices", choices),
         ("aperture", |strategy, value| adaptive(strategy, value, aperture)),
         ("clients", |strategy, value| adaptive(strategy, value, clients)),
@@ -23,6 +23,14 @@ pub(super) fn strategy(options: &mut Options<'_>) -> Result<Option<Strategy>> {
         ("floor", |strategy, value| {
             adaptive(strategy, value, |config, value| config.floor(value.duration()?))
         }),
+        ("blackout", |strategy, value| reports(strategy, value, blackout)),
+        ("expiry", |strategy, value| {
+            reports(strategy, value, |config, value| config.expiry(value.duration()?))
+        }),
+        ("error_penalty", |strategy, value| {
+            reports(strategy, value, |config, value| config.error_penalty(value.number()?))
+        }),
+        ("metrics", |strategy, value| reports(strategy, value, metrics)),
         ("max_load", |strategy, value| strategy.with_max_load(value.number()?)),
     ];
     let fixed = options.has("aperture");
@@ -73,6 +81,36 @@ fn adaptive(
             .idle(&format!("means nothing to the strategy {other}"))
             .with_hint("it is a setting of adaptive")),
     }
+}
+
+/// Sets what only the strategy by load reports has.
+fn reports(
+    strategy: Strategy,
+    value: Value<'_>,
+    set: impl Fn(ReportConfig, Value<'_>) -> Result<ReportConfig>,
+) -> Result<Strategy> {
+    match strategy {
+        Strategy::LoadReports(config) => Ok(Strategy::LoadReports(set(config, value)?)),
+        other => Err(value
+            .idle(&format!("means nothing to the strategy {other}"))
+            .with_hint("it is a setting of load-reports")),
+    }
+}
+
+/// `blackout=off` believes the first report.
+fn blackout(config: ReportConfig, value: Value<'_>) -> Result<ReportConfig> {
+    match &*value.text()? {
+        "off" => config.blackout(Duration::ZERO),
+        _ => config.blackout(value.duration()?),
+    }
+}
+
+fn metrics(config: ReportConfig, value: Value<'_>) -> Result<ReportConfig> {
+    let names = value.text()?;
+    if names.split(',').any(str::is_empty) {
+        return Err(value.wrong("names with commas between them"));
+    }
+    Ok(config.metrics(names.split(',')))
 }
 
 fn aperture(config: AdaptiveConfig, value: Value<'_>) -> Result<AdaptiveConfig> {

@@ -1,6 +1,6 @@
 use callsign_core::{
     ErrorKind,
-    select::{AdaptiveConfig, Aperture, Choices, Strategy},
+    select::{AdaptiveConfig, Aperture, Choices, ReportConfig, Strategy},
 };
 use proptest::prelude::*;
 
@@ -73,6 +73,10 @@ fn what_is_set_in_code_is_set_in_the_target_too() {
         parse("greeter?slow_start=off&health=off&strategy=least-request&choices=4");
     assert_eq!((slow_start, health), (Some(Duration::ZERO), Some(HealthConfig::off())));
     assert!(matches!(strategy, Some(Strategy::LeastRequest { choices: 4 })));
+    let reports = ReportConfig::default().blackout(Duration::ZERO).unwrap().expiry(Duration::from_secs(60));
+    let reports = reports.unwrap().error_penalty(2.0).unwrap().metrics(["gpu", "disk"]);
+    let text = "greeter?strategy=load-reports&blackout=off&expiry=1m&error_penalty=2&metrics=gpu,disk";
+    assert!(matches!(parse(text).strategy, Some(Strategy::LoadReports(config)) if config == reports));
     let clients = AdaptiveConfig::default().clients(300);
     assert!(matches!(parse("a?clients=300").strategy, Some(Strategy::Adaptive(config)) if config == clients));
 }
@@ -181,6 +185,10 @@ fn what_is_wrong_is_said() {
         ("error_charge=1h", "the error charge must be from"),
         ("aperture=1", "not a whole number from 2"),
         ("aperture=12&clients=300", "contradicts aperture"),
+        ("blackout=5s", "means nothing to the strategy adaptive"),
+        ("strategy=load-reports&expiry=10ms", "believed for 1 s to a day"),
+        ("strategy=load-reports&error_penalty=-1", "from 0 to 100, not -1"),
+        ("strategy=load-reports&metrics=gpu,", "not names with commas"),
         ("clients=0", "not a whole number from 1"),
         ("max_load=1.25", "the strategy adaptive has no bound"),
     ] {

@@ -9,6 +9,7 @@ mod health_checks;
 mod identities;
 mod idle;
 mod leaks;
+mod load_reports;
 mod misbehaving_peers;
 mod peer;
 mod processes;
