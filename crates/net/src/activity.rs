@@ -117,7 +117,9 @@ impl<T> Recorded<T> {
         }
         let missing = HEAD_BYTES - self.head.len();
         self.head.extend_from_slice(&bytes[..bytes.len().min(missing)]);
-        if self.head.len() == HEAD_BYTES || (bytes.is_empty() && !self.head.is_empty()) {
+        let ended = bytes.is_empty() && !self.head.is_empty();
+        // An alert is shorter than a frame header, and may be taken for one before its end is read.
+        if self.head.len() == HEAD_BYTES || ended || Language::of(&self.head) == Language::Tls {
             let _ = self.activity.head.set(std::mem::take(&mut self.head));
         }
     }

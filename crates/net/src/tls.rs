@@ -1,38 +1,44 @@
-//! TLS for one connection, as its client: whom to trust, who we are, and which name the peer must prove.
+//! TLS for one connection: whom to trust, who we are, and which name the peer must prove.
 //!
-//! It is rustls with ring, TLS 1.2 and 1.3, and HTTP/2 as the only protocol offered (ALPN). There is no way to skip the check
-//! of the peer's certificate: give the authority that signed it as a root instead.
+//! It is rustls with ring, TLS 1.2 and 1.3. A client offers HTTP/2 as the only protocol (ALPN); the server's side is in
+//! [`ServerTls`]. There is no way to skip the check of the peer's certificate: give the authority that signed it as a root
+//! instead.
 //!
 //! The platform's roots are those in its files or key store, checked by rustls as our own are, rather than by the platform's
-//! own verifier: one set of rules and one set of messages everywhere. What went wrong is put into words in `fault`.
+//! own verifier: one set of rules and one set of messages everywhere. Files of our own are read again when they change
+//! (`rotating`). What went wrong is put into words in `fault`.
 
 mod fault;
+mod pem;
+mod rotating;
+mod server;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{
-        ClientConfig, RootCertStore,
-        crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
-    },
+    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
 
 pub(crate) use self::fault::{explain_broken, explain_handshake};
-use crate::{
-    Host,
-    error::{Disposition, Error, ErrorKind},
+pub use self::server::{ClientCertificates, ServerTls, ServerTlsBuilder, TlsGuest};
+use self::{
+    pem::{Material, Pem, Sources, read_certificates, read_key, read_roots, settings},
+    rotating::Rotating,
 };
+use crate::{Host, error::Error};
 
-/// The client's side of TLS. Cheap to clone; clones share the sessions that can be resumed.
+/// The client's side of TLS. Cheap to clone; clones share the sessions that can be resumed, and what was read anew.
 ///
 /// ```
 /// # use callsign_net::tls::TlsConfig;
-/// # fn f(ca_pem: &str, cert_pem: &str, key_pem: &str) -> Result<(), callsign_net::Error> {
-/// let tls = TlsConfig::builder().roots_pem(ca_pem).identity_pem(cert_pem, key_pem).build()?;
+/// # fn f() -> Result<(), callsign_net::Error> {
+/// let tls = TlsConfig::builder()
+///     .roots_file("/etc/shop/ca.pem")
+///     .identity_files("/etc/shop/cert.pem", "/etc/shop/key.pem")
+///     .build()?;
 /// let mut config = callsign_net::Config::default();
 /// config.tls = Some(tls);
 /// # Ok(())
@@ -45,13 +51,12 @@ pub struct TlsConfig(Arc<Inner>);
 #[derive(Clone, Default)]
 #[must_use = "nothing is made before `build`"]
 pub struct TlsBuilder {
-    roots: Option<Vec<u8>>,
-    identity: Option<(Vec<u8>, Vec<u8>)>,
+    sources: Sources,
     server_name: Option<String>,
 }
 
 struct Inner {
-    connector: TlsConnector,
+    client: Rotating<Arc<ClientConfig>>,
     server_name: Option<ServerName<'static>>,
     has_identity: bool,
 }
@@ -73,7 +78,8 @@ impl TlsConfig {
     /// Shakes hands over `socket`.
     pub(crate) async fn seal(&self, host: &Host, socket: TcpStream) -> Result<TlsStream<TcpStream>, Error> {
         let name = self.server_name(host)?;
-        let stream = self.0.connector.connect(name, socket).await;
+        let client = self.0.client.current().await;
+        let stream = TlsConnector::from(client).connect(name, socket).await;
         stream.map_err(|error| explain_handshake(host, self, error))
     }
 
@@ -109,13 +115,25 @@ impl fmt::Debug for TlsConfig {
 impl TlsBuilder {
     /// Trusts the authorities in this PEM text, and not the platform's.
     pub fn roots_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.roots = Some(pem.into());
+        self.sources.roots = Some(Pem::Text(pem.into()));
+        self
+    }
+
+    /// Trusts the authorities in this PEM file, and not the platform's. It is read again when it changes.
+    pub fn roots_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.sources.roots = Some(Pem::File(path.into()));
         self
     }
 
     /// Shows this certificate, its chain after it, to a peer that asks for one. Both are PEM.
     pub fn identity_pem(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
-        self.identity = Some((chain.into(), key.into()));
+        self.sources.identity = Some((Pem::Text(chain.into()), Pem::Text(key.into())));
+        self
+    }
+
+    /// The same from PEM files. They are read again when they change.
+    pub fn identity_files(mut self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.sources.identity = Some((Pem::File(chain.into()), Pem::File(key.into())));
         self
     }
 
@@ -125,39 +143,24 @@ impl TlsBuilder {
         self
     }
 
-    /// Reads the PEM text, and the platform's roots if no others were given: files are read here, once.
+    /// Reads the PEM text, and the platform's roots if no others were given: those are read here, once.
+    ///
+    /// Files that change are looked at when a connection is made, at most once a second. Connections that there are go on.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Settings`]: text that is not PEM, a key that does not belong to its certificate, a server name that is
-    /// none, or a platform without roots.
+    /// [`Settings`](crate::ErrorKind::Settings): a file that cannot be read, text that is not PEM, a key that does not belong
+    /// to its certificate, a server name that is none, or a platform without roots.
     pub fn build(self) -> Result<TlsConfig, Error> {
-        let Self { roots, identity, server_name } = self;
-        let roots = match roots {
-            Some(pem) => read_roots(&pem)?,
+        let Self { sources, server_name } = self;
+        let platform = match sources.roots {
+            Some(_) => RootCertStore::empty(),
             None => platform_roots()?,
         };
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| settings("there is no TLS version to speak").with_source(error))?
-            .with_root_certificates(roots);
-        let has_identity = identity.is_some();
-        let mut config = match identity {
-            None => builder.with_no_client_auth(),
-            Some((chain, key)) => {
-                let chain = read_certificates("the client's certificate", &chain)?;
-                let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| {
-                    settings("the client's key holds no private key in PEM").with_source(error)
-                })?;
-                builder.with_client_auth_cert(chain, key).map_err(|error| {
-                    settings("the client's certificate and key cannot be used together").with_source(error)
-                })?
-            }
-        };
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        let has_identity = sources.identity.is_some();
+        let client = Rotating::new(sources, move |material| client(material, &platform))?;
         let server_name = server_name.as_deref().map(read_server_name).transpose()?;
-        let connector = TlsConnector::from(Arc::new(config));
-        Ok(TlsConfig(Arc::new(Inner { connector, server_name, has_identity })))
+        Ok(TlsConfig(Arc::new(Inner { client, server_name, has_identity })))
     }
 }
 
@@ -165,8 +168,8 @@ impl fmt::Debug for TlsBuilder {
     /// Without the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsBuilder")
-            .field("roots", &self.roots.is_some())
-            .field("identity", &self.identity.is_some())
+            .field("roots", &self.sources.roots.is_some())
+            .field("identity", &self.sources.identity.is_some())
             .field("server_name", &self.server_name)
             .finish()
     }
@@ -174,14 +177,26 @@ impl fmt::Debug for TlsBuilder {
 
 // === free functions ===
 
-fn read_roots(pem: &[u8]) -> Result<RootCertStore, Error> {
-    let mut roots = RootCertStore::empty();
-    for certificate in read_certificates("the root certificates", pem)? {
-        roots
-            .add(certificate)
-            .map_err(|error| settings("a root certificate cannot be read").with_source(error))?;
-    }
-    Ok(roots)
+fn client(material: &Material, platform: &RootCertStore) -> Result<Arc<ClientConfig>, Error> {
+    let roots = match &material.roots {
+        Some(pem) => read_roots(pem)?,
+        None => platform.clone(),
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| settings("there is no TLS version to speak").with_source(error))?
+        .with_root_certificates(roots);
+    let mut config = match &material.identity {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => {
+            let chain = read_certificates("the client's certificate", chain)?;
+            builder.with_client_auth_cert(chain, read_key("client", key)?).map_err(|error| {
+                settings("the client's certificate and key cannot be used together").with_source(error)
+            })?
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
 }
 
 fn platform_roots() -> Result<RootCertStore, Error> {
@@ -200,25 +215,10 @@ fn platform_roots() -> Result<RootCertStore, Error> {
     })
 }
 
-fn read_certificates(what: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match read {
-        Ok(certificates) if certificates.is_empty() => {
-            Err(settings(format!("{what}: there is no `BEGIN CERTIFICATE` in the PEM text")))
-        }
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(settings(format!("{what}: this is not PEM")).with_source(error)),
-    }
-}
-
 fn read_server_name(name: &str) -> Result<ServerName<'static>, Error> {
     ServerName::try_from(name.to_owned()).map_err(|error| {
         settings(format!("{name:?} is no name that a certificate can hold")).with_source(error)
     })
-}
-
-fn settings(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-    Error::new(ErrorKind::Settings, Disposition::Unsent, message)
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ const KEY: [&str; 1] = ["CALLSIGN_REGISTRY_KEY"];
 
 /// A user with a password, the authorities to trust, and a certificate of one's own: whatever of these a registry asks for.
 ///
-/// Registries that ask for none of it, as `local` and `mdns`, pay no heed to it. Files are read when the registry is opened.
+/// Registries that ask for none of it, as `local` and `mdns`, pay no heed to it. Files are read when the registry is opened,
+/// and again when they change.
 ///
 /// ```
 /// use callsign_registry::Access;

@@ -1,6 +1,6 @@
 //! What went wrong in TLS, in the words of whoever has to put it right.
 
-use std::io;
+use std::{io, net::SocketAddr};
 
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error as Rustls};
 
@@ -34,6 +34,43 @@ pub(crate) fn explain_broken(host: &Host, tls: &TlsConfig, fault: Option<&io::Er
     };
     let (kind, message) = words(host, tls, cause);
     Error::new(kind, Disposition::Unsent, message).with_source(cause.clone())
+}
+
+/// Reads why a client's handshake failed.
+pub(super) fn explain_client(peer: SocketAddr, error: io::Error) -> Error {
+    let (kind, message) = match rustls_error(&error) {
+        Some(Rustls::InvalidCertificate(fault)) => {
+            (ErrorKind::Untrusted, format!("the client certificate of {peer} {}", certificate(fault)))
+        }
+        Some(Rustls::NoCertificatesPresented) => {
+            (ErrorKind::Untrusted, format!("{peer} showed no client certificate, and one is required"))
+        }
+        Some(Rustls::AlertReceived(alert)) => (ErrorKind::TlsRefused, doubt(peer, *alert)),
+        Some(_) => {
+            (ErrorKind::TlsRefused, format!("{peer} and this server cannot agree on how to speak TLS"))
+        }
+        None => (ErrorKind::HungUp, format!("{peer} broke the TLS handshake off")),
+    };
+    Error::new(kind, Disposition::Unsent, message).with_source(error)
+}
+
+/// A client spoke plaintext to a server that wants TLS.
+pub(super) fn explain_turned_away(peer: SocketAddr) -> Error {
+    let message = format!("{peer} speaks plaintext, and this port speaks TLS");
+    Error::new(ErrorKind::NotTls, Disposition::Unsent, message)
+}
+
+/// What a client has against our certificate, by its alert.
+fn doubt(peer: SocketAddr, alert: AlertDescription) -> String {
+    let why = match alert {
+        AlertDescription::UnknownCA => "it does not trust the authority that signed it",
+        AlertDescription::CertificateExpired => "it has expired, by the client's clock",
+        AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {
+            "it is for another name, or not valid for another reason"
+        }
+        other => return format!("{peer} refused the TLS connection ({other:?})"),
+    };
+    format!("{peer} does not accept our certificate: {why}")
 }
 
 fn rustls_error(error: &io::Error) -> Option<&Rustls> {

@@ -12,12 +12,13 @@ use tokio_rustls::{
     TlsAcceptor,
     rustls::{
         ServerConfig,
+        pki_types::{PrivateKeyDer, pem::PemObject},
         server::{WebPkiClientVerifier, danger::ClientCertVerifier},
     },
 };
 
 use super::*;
-use crate::{Config, ErrorKind, Host, connect};
+use crate::{Config, Disposition, ErrorKind, Host, connect};
 
 /// A peer that serves HTTP/2 over TLS, one connection after the other.
 struct Peer {

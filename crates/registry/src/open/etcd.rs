@@ -1,7 +1,5 @@
 //! From a URL and who is asking to an etcd.
 
-use std::path::Path;
-
 use callsign_core::error::{Error, Result};
 use callsign_net::tls::TlsConfig;
 
@@ -41,23 +39,17 @@ fn tls(access: &Access) -> Result<Option<TlsConfig>> {
     }
     let mut tls = TlsConfig::builder();
     if let Some(ca) = access.ca_file() {
-        tls = tls.roots_pem(read("the authorities", ca)?);
+        tls = tls.roots_file(ca);
     }
     if let Some((cert, key)) = access.identity_files() {
-        tls = tls.identity_pem(read("the certificate", cert)?, read("the key", key)?);
+        tls = tls.identity_files(cert, key);
     }
     tls.build().map(Some).map_err(|error| {
         let files = [access.ca_file(), access.identity_files().map(|(cert, _)| cert)];
         let files: Vec<_> = files.into_iter().flatten().map(|file| file.display().to_string()).collect();
         Error::invalid(OP, format!("TLS cannot be set up from {}", files.join(" and ")))
             .with_source(error)
-            .with_hint("look whether each file holds what it should, in PEM (`-----BEGIN ...`)")
-    })
-}
-
-fn read(what: &str, path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| {
-        Error::invalid(OP, format!("{what} cannot be read from {}", path.display())).with_source(error)
+            .with_hint("look whether each file is there and holds what it should, in PEM (`-----BEGIN ...`)")
     })
 }
 
