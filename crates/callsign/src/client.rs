@@ -45,6 +45,7 @@ mod response;
 mod roster;
 mod side_call;
 mod source;
+mod speech;
 mod status;
 mod target;
 mod timeout;

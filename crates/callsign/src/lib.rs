@@ -5,12 +5,35 @@
 //! | `local` | yes | the registry of one user on one machine, which servers and clients use when they are told of no other |
 //! | `etcd` | no | the registry in an etcd cluster, shared with go-micro fleets |
 //! | `mdns` | no | the registry without a server: nodes answer for themselves on their link, as go-micro's do |
+//! | `tls` | no | TLS and mutual TLS between clients and servers: rustls, a dozen crates, one of which compiles C |
 
 pub mod client;
 mod deadline;
 mod grpc_timeout;
 mod orca;
 pub mod server;
+
+/// TLS and mutual TLS: whom to trust, what to show, from PEM text or from files that are read again when they change.
+///
+/// A server is given a [`ServerTls`](tls::ServerTls) by [`Builder::tls`](server::Builder::tls) and publishes that it speaks TLS. A
+/// client is given a [`TlsConfig`](tls::TlsConfig) by [`ChannelBuilder::tls`](client::ChannelBuilder::tls).
+///
+/// ```no_run
+/// use callsign::{Channel, tls::TlsConfig};
+///
+/// # fn f() -> Result<(), Box<dyn std::error::Error>> {
+/// let tls = TlsConfig::builder()
+///     .roots_file("/etc/shop/ca.pem")
+///     .identity_files("/etc/shop/billing.pem", "/etc/shop/billing.key")
+///     .server_name("greeter")
+///     .build()?;
+/// let channel = Channel::builder("greeter").tls(tls).build()?;
+/// # Ok(()) }
+/// ```
+#[cfg(feature = "tls")]
+pub mod tls {
+    pub use callsign_net::tls::{ClientCertificates, ServerTls, ServerTlsBuilder, TlsBuilder, TlsConfig};
+}
 
 pub use callsign_core as core;
 pub use callsign_core::{Error, ErrorKind, Result};

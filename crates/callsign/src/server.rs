@@ -41,7 +41,10 @@ mod lifecycle;
 mod load_reports;
 mod meter;
 mod mount;
+mod prompt;
 mod signals;
+mod strays;
+mod tls;
 
 use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc};
 

@@ -7,6 +7,7 @@ mod access;
 mod env;
 mod file;
 mod registry;
+mod tls;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -16,6 +17,7 @@ pub(crate) use self::access::AccessSettings;
 pub(crate) use self::env::Env;
 use self::file::File;
 pub(crate) use self::registry::{open_registry, registry_url};
+pub(crate) use self::tls::TlsSettings;
 use crate::{
     error::{CliError, Result},
     output::{ColorChoice, Format},
@@ -56,6 +58,31 @@ pub(crate) struct Flags {
     /// [env: CALLSIGN_REGISTRY_KEY]
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub(crate) registry_key: Option<String>,
+    /// Speak TLS to all nodes, not only to those that publish it
+    ///
+    /// By the authorities of this system, unless --tls-ca is given. [env: CALLSIGN_TLS=on, or =published]
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(crate) tls: bool,
+    /// The authorities to trust nodes by, in PEM; asks for TLS
+    ///
+    /// [env: CALLSIGN_TLS_CA]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(crate) tls_ca: Option<String>,
+    /// The certificate to show to nodes, in PEM; asks for TLS
+    ///
+    /// [env: CALLSIGN_TLS_CERT]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(crate) tls_cert: Option<String>,
+    /// The key of that certificate, in PEM
+    ///
+    /// [env: CALLSIGN_TLS_KEY]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(crate) tls_key: Option<String>,
+    /// The name that nodes' certificates must hold, if not their host or address; asks for TLS
+    ///
+    /// [env: CALLSIGN_TLS_SERVER_NAME]
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    pub(crate) tls_server_name: Option<String>,
     /// The namespace of services [default: micro]
     ///
     /// Where something is read, `*` stands for all. [env: CALLSIGN_DOMAIN]
@@ -89,6 +116,7 @@ pub(crate) struct Settings {
     pub(crate) registry: Setting<String>,
     pub(crate) registry_address: Option<Setting<String>>,
     pub(crate) access: AccessSettings,
+    pub(crate) tls: TlsSettings,
     pub(crate) domain: Domain,
     pub(crate) output: Option<Format>,
     pub(crate) color: ColorChoice,
@@ -148,6 +176,12 @@ const REGISTRY_CERT: Names =
     Names { flag: "--registry-cert", env: &["CALLSIGN_REGISTRY_CERT"], key: "registry_cert" };
 const REGISTRY_KEY: Names =
     Names { flag: "--registry-key", env: &["CALLSIGN_REGISTRY_KEY"], key: "registry_key" };
+const TLS: Names = Names { flag: "--tls", env: &["CALLSIGN_TLS"], key: "tls" };
+const TLS_CA: Names = Names { flag: "--tls-ca", env: &["CALLSIGN_TLS_CA"], key: "tls_ca" };
+const TLS_CERT: Names = Names { flag: "--tls-cert", env: &["CALLSIGN_TLS_CERT"], key: "tls_cert" };
+const TLS_KEY: Names = Names { flag: "--tls-key", env: &["CALLSIGN_TLS_KEY"], key: "tls_key" };
+const TLS_SERVER_NAME: Names =
+    Names { flag: "--tls-server-name", env: &["CALLSIGN_TLS_SERVER_NAME"], key: "tls_server_name" };
 const DOMAIN: Names = Names { flag: "--domain", env: &["CALLSIGN_DOMAIN"], key: "domain" };
 const OUTPUT: Names = Names { flag: "--output", env: &["CALLSIGN_OUTPUT"], key: "output" };
 const COLOR: Names = Names { flag: "--color", env: &["CALLSIGN_COLOR"], key: "color" };
@@ -184,6 +218,13 @@ impl Settings {
                 ca: look(flags.registry_ca.clone(), &REGISTRY_CA),
                 cert: look(flags.registry_cert.clone(), &REGISTRY_CERT),
                 key: look(flags.registry_key.clone(), &REGISTRY_KEY),
+            },
+            tls: TlsSettings {
+                to: look(flags.tls.then(|| "on".to_owned()), &TLS),
+                ca: look(flags.tls_ca.clone(), &TLS_CA),
+                cert: look(flags.tls_cert.clone(), &TLS_CERT),
+                key: look(flags.tls_key.clone(), &TLS_KEY),
+                server_name: look(flags.tls_server_name.clone(), &TLS_SERVER_NAME),
             },
             domain: match look(flags.domain.clone(), &DOMAIN) {
                 Some(set) => Domain::new(&set.value).map_err(|error| set.blame(error.into()))?,

@@ -9,9 +9,8 @@ use callsign_core::{
 };
 use callsign_net::{Connection, Disposition, Incoming, Outgoing, Slot};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version,
-    header::USER_AGENT,
-    uri::{PathAndQuery, Scheme},
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header::USER_AGENT,
+    uri::PathAndQuery,
 };
 use http_body::Body;
 use tokio::time::Instant;
@@ -66,7 +65,7 @@ impl Head {
 
     fn request(&mut self, link: &Link, now: Instant) -> Request<()> {
         let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(Scheme::HTTP);
+        uri.scheme = Some(link.scheme.clone());
         uri.authority = Some(link.authority.clone());
         uri.path_and_query = Some(self.path.clone());
         let mut request = Request::new(());

@@ -10,8 +10,16 @@ use callsign_core::{
     select::{Filter, Filters, Shape, Strategy},
 };
 
+#[cfg(feature = "tls")]
+use callsign_net::tls::TlsConfig;
+
 use super::{
-    Channel, HashBy, HealthCheck, Target, channel::Settings, roster::Parts, source::Source, target::Origin,
+    Channel, HashBy, HealthCheck, Target,
+    channel::Settings,
+    roster::Parts,
+    source::Source,
+    speech::{Speech, Wish},
+    target::Origin,
 };
 
 /// The time until the head of a response where neither caller nor channel has set one.
@@ -36,6 +44,7 @@ pub struct ChannelBuilder {
     default_timeout: Option<Duration>,
     wait_for_ready: bool,
     connection: callsign_net::Config,
+    tls: Wish,
     idle_after: Duration,
     hash_by: Option<HashBy>,
     health: HealthConfig,
@@ -68,6 +77,7 @@ impl ChannelBuilder {
             default_timeout: Some(TIMEOUT_DEFAULT),
             wait_for_ready: false,
             connection: callsign_net::Config::default(),
+            tls: Wish::default(),
             idle_after: IDLE_AFTER,
             hash_by: None,
             health: HealthConfig::default(),
@@ -83,7 +93,7 @@ impl ChannelBuilder {
     ///
     /// # Errors
     ///
-    /// Why the target's registry cannot be opened.
+    /// Why the target's registry cannot be opened, or what is wrong with the files of its TLS.
     pub fn for_target(target: Target) -> Result<Self> {
         let Target {
             service,
@@ -97,6 +107,7 @@ impl ChannelBuilder {
             slow_start,
             health,
             check,
+            tls,
             timeout,
             wait_for_ready,
         } = target;
@@ -115,6 +126,7 @@ impl ChannelBuilder {
         builder.slow_start = slow_start.unwrap_or(builder.slow_start);
         builder.health = health.unwrap_or_default();
         builder.check = check;
+        builder.tls = tls.map(|tls| tls.load()).transpose()?.unwrap_or_default();
         builder.timeout = timeout;
         builder.wait_for_ready = wait_for_ready;
         Ok(builder)
@@ -192,7 +204,27 @@ impl ChannelBuilder {
         self
     }
 
-    /// How connections are made and kept.
+    /// Speaks TLS to every node, and plaintext to none, whatever they publish.
+    ///
+    /// A node's certificate must hold the server name set in `tls`, or else the host name or the address that the node is
+    /// registered with.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: TlsConfig) -> Self {
+        self.tls = Wish::Always(tls);
+        self
+    }
+
+    /// Speaks TLS to nodes that publish `secure=true`, as servers with TLS do, and plaintext to others: for a service that is on its
+    /// way from one to the other. Whoever can write to the registry can then turn TLS off; with [`tls`](Self::tls) nobody can.
+    ///
+    /// It is what a channel does that is told nothing of TLS, with the platform's authorities.
+    #[cfg(feature = "tls")]
+    pub fn tls_as_published(mut self, tls: TlsConfig) -> Self {
+        self.tls = Wish::Published(tls);
+        self
+    }
+
+    /// How connections are made and kept. Its TLS is that of [`tls`](Self::tls), if it has any and nothing else is said.
     pub fn connection(mut self, config: callsign_net::Config) -> Self {
         self.connection = config;
         self
@@ -265,6 +297,7 @@ impl ChannelBuilder {
             default_timeout,
             wait_for_ready,
             connection,
+            tls,
             idle_after,
             hash_by,
             health,
@@ -308,7 +341,7 @@ impl ChannelBuilder {
             strategy,
             filters,
             shape,
-            connection,
+            speech: Speech::new(connection, tls),
             idle_after,
             check,
             health,

@@ -34,7 +34,10 @@ use callsign_core::{
     select::{Load, Outcome, Ticket},
 };
 use callsign_net::{Bundle, Config, Connection, Host, Slot, Status, connect};
-use http::{HeaderMap, uri::Authority};
+use http::{
+    HeaderMap,
+    uri::{Authority, Scheme},
+};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep_until},
@@ -60,6 +63,7 @@ const PROVEN_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Link {
     pub(crate) id: NodeId,
     pub(crate) address: Address,
+    pub(crate) scheme: Scheme,
     pub(crate) authority: Authority,
     pub(crate) load: Load,
     open: ArcSwap<Vec<Arc<Connection>>>,
@@ -91,6 +95,7 @@ impl Link {
     pub(super) fn new(
         id: NodeId,
         address: Address,
+        scheme: Scheme,
         load: Load,
         news: Arc<News>,
         reports: Option<Arc<Reports>>,
@@ -104,6 +109,7 @@ impl Link {
         Some(Arc::new(Self {
             id,
             address,
+            scheme,
             authority,
             load,
             open: ArcSwap::default(),

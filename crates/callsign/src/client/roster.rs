@@ -29,6 +29,7 @@ use super::{
     link::{Link, News},
     reports::Reports,
     source::{Known, Source},
+    speech::{Speech, Tongue},
 };
 
 /// Most addresses called outside the registry at the same time.
@@ -47,7 +48,7 @@ pub(crate) struct Roster {
     pub(crate) strategy: Strategy,
     pub(crate) filters: Filters,
     pub(crate) shape: Shape,
-    pub(crate) connection: Arc<callsign_net::Config>,
+    speech: Speech,
     pub(crate) idle_after: Duration,
     check: Option<Arc<HealthCheck>>,
     state: ArcSwap<State>,
@@ -84,7 +85,7 @@ pub(crate) struct Parts {
     pub(crate) strategy: Strategy,
     pub(crate) filters: Filters,
     pub(crate) shape: Shape,
-    pub(crate) connection: callsign_net::Config,
+    pub(crate) speech: Speech,
     pub(crate) idle_after: Duration,
     pub(crate) check: Option<HealthCheck>,
     pub(crate) health: HealthConfig,
@@ -106,7 +107,7 @@ impl Roster {
             strategy,
             filters,
             shape,
-            connection,
+            speech,
             idle_after,
             check,
             health,
@@ -124,7 +125,7 @@ impl Roster {
             strategy,
             filters,
             shape,
-            connection: Arc::new(connection),
+            speech,
             idle_after,
             check: check.map(Arc::new),
             state: ArcSwap::from_pointee(state),
@@ -191,7 +192,9 @@ impl Roster {
         if pinned.len() == PINNED_MAX {
             pinned.remove(0).leave();
         }
-        let link = self.link(node.id().clone(), address.clone())?;
+        // Of an address that nobody registered nothing is published.
+        let tongue = self.speech.to(&node).ok()?;
+        let link = self.link(node.id().clone(), address.clone(), tongue)?;
         pinned.push(link.clone());
         Some((node, link))
     }
@@ -254,15 +257,15 @@ impl Roster {
         // By the whole key: in several domains there may be nodes of one id.
         let mut before: HashMap<NodeKey, Seat> = seats.drain(..).map(|seat| (seat.0.key(), seat)).collect();
         for node in self.own(&nodes) {
-            let address = match fitness(node) {
-                Ok(address) => address,
+            let (address, tongue) = match self.approach(node) {
+                Ok(approach) => approach,
                 Err(reason) => {
                     unfit.push(reason);
                     continue;
                 }
             };
             let link = match before.remove(&node.key()) {
-                Some((known, link)) if link.address == address => {
+                Some((known, link)) if link.address == address && link.scheme == tongue.scheme => {
                     if known != *node {
                         link.wake();
                     }
@@ -270,9 +273,9 @@ impl Roster {
                 }
                 Some((_, moved)) => {
                     moved.leave();
-                    self.seat(node, address, first)
+                    self.seat(node, address, tongue, first)
                 }
-                None => self.seat(node, address, first),
+                None => self.seat(node, address, tongue, first),
             };
             match link {
                 Some(link) => seats.push((node.clone(), link)),
@@ -286,7 +289,7 @@ impl Roster {
     fn own<'a>(&self, nodes: &'a [Arc<Node>]) -> Vec<&'a Arc<Node>> {
         let Some(size) = self.subset else { return nodes.iter().collect() };
         let useful: Vec<&Arc<Node>> =
-            nodes.iter().filter(|node| self.filters.pass(node) && fitness(node).is_ok()).collect();
+            nodes.iter().filter(|node| self.filters.pass(node) && self.approach(node).is_ok()).collect();
         let mut chosen = subset(useful.iter().map(|node| &***node), self.seed, size);
         chosen.sort_unstable();
         chosen.into_iter().map(|index| useful[index]).collect()
@@ -294,8 +297,8 @@ impl Roster {
 
     /// A link to a node that was not there before. Unless it is among the `first` that this channel sees, it gets its share of calls
     /// little by little; and so does one that says that it has just started.
-    fn seat(&self, node: &Node, address: Address, first: bool) -> Option<Arc<Link>> {
-        let link = self.link(node.id().clone(), address)?;
+    fn seat(&self, node: &Node, address: Address, tongue: Tongue, first: bool) -> Option<Arc<Link>> {
+        let link = self.link(node.id().clone(), address, tongue)?;
         self.health().enter(node.key(), link.load.clone());
         let age = node.started().map(|started| since_epoch().saturating_sub(started));
         let gone = age.unwrap_or(if first { self.slow_start } else { Duration::ZERO });
@@ -352,11 +355,16 @@ impl Roster {
         known.map(|member| member.node.key()).collect()
     }
 
-    fn link(&self, id: NodeId, address: Address) -> Option<Arc<Link>> {
+    /// Where and how a node is called, if this channel can call it.
+    fn approach(&self, node: &Node) -> Result<(Address, Tongue), String> {
+        Ok((fitness(node)?, self.speech.to(node)?))
+    }
+
+    fn link(&self, id: NodeId, address: Address, tongue: Tongue) -> Option<Arc<Link>> {
+        let Tongue { scheme, config } = tongue;
         let load = self.strategy.new_load();
-        let link = Link::new(id, address, load, self.news.clone(), self.reports.clone())?;
-        let (config, check) = (self.connection.clone(), self.check.clone());
-        let running = link.clone().run(config, check, self.tasks.clone(), self.rng());
+        let link = Link::new(id, address, scheme, load, self.news.clone(), self.reports.clone())?;
+        let running = link.clone().run(config, self.check.clone(), self.tasks.clone(), self.rng());
         self.tasks.spawn("link", running);
         Some(link)
     }

@@ -10,19 +10,21 @@
 //! etcd:///greeter          etcd://10.0.0.1:2379,10.0.0.2:2379/greeter?domain=shop
 //! mdns:///greeter          a registry, then the name
 //! static://127.0.0.1:4000,127.0.0.1:4001?weight=1,3
+//! registry://greeter?tls=on&ca=/etc/shop/ca.pem&cert=/etc/shop/me.pem&key=/etc/shop/me.key&server_name=greeter
 //! ```
 //!
 //! Scheme, authority and path up to the last slash say which registry, as in a `RegistryUrl`; what follows the last slash is
 //! the service, and the query says which of its nodes and how. Names are percent-encoded where they hold what has a meaning here (`/`, `?`, `&`, `%`).
 //!
 //! `place` reads what stands before the `?`. What follows are `options`, each with its own reader: `conditions` on the nodes,
-//! `policy` for choosing among them, `health` for leaving some alone.
+//! `policy` for choosing among them, `health` for leaving some alone, `tls` for how to speak to them.
 
 mod conditions;
 mod health;
 mod options;
 mod place;
 mod policy;
+mod tls;
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -70,6 +72,8 @@ use super::{HashBy, HealthCheck};
 /// | `health.consecutive=5` `health.deviations=1.9` `health.failed_percent=85` | when a node is left alone | [`HealthConfig`] |
 /// | `health.interval=10s` `health.ejection=30s,5m` `health.ejected_percent_max=10` | for how long, and how many | [`HealthConfig`] |
 /// | `health.check=grpc` `health.check=grpc:greeter.Greeter` | ask nodes whether they serve | [`HealthCheck`] |
+/// | `tls=on` `tls=published` | TLS to all nodes, or to those that publish it (feature `tls`) | `ChannelBuilder::tls` |
+/// | `ca=FILE` `cert=FILE` `key=FILE` `server_name=greeter` | whom to trust, what to show, which name nodes must prove; alone they mean `tls=on` | `TlsConfig` |
 /// | `timeout=250ms` `wait_for_ready=true` | how long calls have, and whether they wait for a node | [`timeout`](super::ChannelBuilder::timeout) |
 /// | `weight=1,3` `name=greeter` | with `static://` only: the addresses' weights, the service's name | |
 #[derive(Debug, Clone)]
@@ -85,6 +89,7 @@ pub struct Target {
     pub(super) slow_start: Option<Duration>,
     pub(super) health: Option<HealthConfig>,
     pub(super) check: Option<HealthCheck>,
+    pub(super) tls: Option<tls::Tls>,
     pub(super) timeout: Option<Duration>,
     pub(super) wait_for_ready: bool,
 }
@@ -127,6 +132,7 @@ impl FromStr for Target {
             slow_start: policy::slow_start(&mut options)?,
             health: health::config(&mut options)?,
             check: health::check(&mut options)?,
+            tls: tls::read(&mut options)?,
             timeout: options.take("timeout").map(|value| value.duration()).transpose()?,
             wait_for_ready: options.take("wait_for_ready").map_or(Ok(false), |value| value.flag())?,
         };

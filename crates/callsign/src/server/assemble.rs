@@ -20,6 +20,7 @@ use super::{
     identity::random_node_id,
     lifecycle::{Lifecycle, Registering},
     mount::Mounts,
+    strays::Said,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -35,6 +36,7 @@ struct Identity {
     domain: Option<String>,
     version: Option<String>,
     metadata: BTreeMap<String, String>,
+    secure: bool,
     endpoints: Arc<[Endpoint]>,
 }
 
@@ -60,6 +62,7 @@ impl Builder {
             domain: self.domain.take(),
             version: self.version.take(),
             metadata: std::mem::take(&mut self.metadata),
+            secure: self.tls.is_some(),
             endpoints: schema.endpoints(services.iter().copied()).into(),
         };
         // What is wrong with the names is found before a port is taken.
@@ -92,7 +95,9 @@ impl Builder {
             return Err(Error::invalid("build the server", "there is nothing to serve")
                 .with_hint("add a service with `add_service` or HTTP routes with `routes`"));
         }
-        let ours = SPEAKS.iter().chain(&[REGISTRY_KEY, keys::STARTED]);
+        // Without TLS of our own, there may be somebody in front of us who speaks it.
+        let secure = self.tls.is_some().then_some(&keys::SECURE);
+        let ours = SPEAKS.iter().chain(&[REGISTRY_KEY, keys::STARTED]).chain(secure);
         if let Some(key) = ours.into_iter().find(|key| self.metadata.contains_key(**key)) {
             return fail(format!("the metadata key {key} is written by the server itself"));
         }
@@ -127,6 +132,8 @@ impl Builder {
             listener,
             room: Arc::new(Semaphore::new(self.limits.connections as usize)),
             limits: self.limits,
+            tls: self.tls,
+            strays: Said::default(),
             calls: calls.clone(),
             tasks: tasks.clone(),
             draining: CancellationToken::new(),
@@ -167,6 +174,9 @@ impl Identity {
         }
         for key in SPEAKS {
             node = node.metadata(key, "grpc");
+        }
+        if self.secure {
+            node = node.metadata(keys::SECURE, "true");
         }
         if let Some(registry) = registry {
             node = node.metadata(REGISTRY_KEY, scheme(&registry.to_string()));

@@ -14,6 +14,7 @@ use super::{
     lifecycle::Ready,
     load_reports::LoadReporter,
     mount::Mounts,
+    tls::ServerTls,
 };
 
 /// Where a server listens when it is not told: on this machine only, on any free port.
@@ -38,6 +39,7 @@ pub struct Builder {
     pub(super) on_register_failure: OnRegisterFailure,
     pub(super) drain: DrainConfig,
     pub(super) limits: Limits,
+    pub(super) tls: Option<ServerTls>,
     pub(super) healthy: bool,
     pub(super) ready: Option<Ready>,
     pub(super) mounts: Mounts,
@@ -76,6 +78,7 @@ impl Builder {
             on_register_failure: OnRegisterFailure::default(),
             drain: DrainConfig::default(),
             limits: Limits::default(),
+            tls: None,
             healthy: true,
             ready: None,
             twice: Vec::new(),
@@ -169,6 +172,13 @@ impl Builder {
     /// What clients may use up.
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Speaks TLS on all connections, and publishes that the node does (`secure=true`), so that clients speak TLS to it. Clients that
+    /// speak plaintext are told so. The caller's certificate is in [`ConnectionInfo`](super::ConnectionInfo).
+    #[cfg(feature = "tls")]
+    pub fn tls(self, tls: ServerTls) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// What must have happened before the server counts as healthy: caches filled, migrations run. It answers meanwhile, but

@@ -1,14 +1,6 @@
 //! Connections: accepted within bounds, served over HTTP/2 and HTTP/1 alike, told to go when the server leaves.
 
-use std::{
-    convert::Infallible,
-    io,
-    net::SocketAddr,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use callsign_core::Tasks;
 use hyper::{rt::Executor, service::service_fn};
@@ -17,20 +9,22 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::Sleep,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{call::Calls, config::Limits};
+use super::{
+    call::Calls,
+    config::Limits,
+    prompt::Prompt,
+    strays::{Said, Strays},
+    tls::{Identity, ServerTls},
+};
 
 /// How long accepting pauses after a failure. What fails it (no file descriptor left) ends as connections are closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// What every HTTP/2 connection begins with.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The connection that a call came over: an extension of its request.
 ///
@@ -48,6 +42,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #[derive(Debug, Clone)]
 pub struct ConnectionInfo {
     peer: SocketAddr,
+    identity: Option<Arc<Identity>>,
     draining: CancellationToken,
 }
 
@@ -58,6 +53,9 @@ pub(crate) struct Acceptor {
     /// A place for each connection.
     pub(crate) room: Arc<Semaphore>,
     pub(crate) limits: Limits,
+    /// Spoken to all clients, if at all.
+    pub(crate) tls: Option<ServerTls>,
+    pub(crate) strays: Said,
     pub(crate) calls: Arc<Calls>,
     pub(crate) tasks: Tasks,
     /// The server has begun to leave.
@@ -66,28 +64,51 @@ pub(crate) struct Acceptor {
     pub(crate) closing: CancellationToken,
 }
 
+/// One connection, before anything was said on it.
+struct Visit {
+    http: Arc<auto::Builder<OnTasks>>,
+    header_timeout: Duration,
+    tls: Option<ServerTls>,
+    strays: Strays,
+    calls: Arc<Calls>,
+    info: ConnectionInfo,
+    closing: CancellationToken,
+}
+
 /// Runs the calls of HTTP/2 connections as tasks of the server.
 #[derive(Debug, Clone)]
 struct OnTasks(Tasks);
-
-/// A connection that must say within a time which protocol it speaks.
-struct Prompt {
-    stream: TcpStream,
-    /// How much of the preface has come; `None` once it is whole or something else came.
-    waiting: Option<(usize, Pin<Box<Sleep>>)>,
-}
 
 // === impl ConnectionInfo ===
 
 impl ConnectionInfo {
     pub(crate) fn new(peer: SocketAddr, draining: CancellationToken) -> Self {
-        Self { peer, draining }
+        Self { peer, identity: None, draining }
     }
 
     /// Who called.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Whether it is encrypted by TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// The DNS names and URIs in the certificate that the caller has shown, which was checked against the authorities that the
+    /// server trusts its clients by. None if it has shown none.
+    #[must_use]
+    pub fn peer_names(&self) -> &[String] {
+        self.identity.as_ref().map(|identity| &*identity.names).unwrap_or_default()
+    }
+
+    /// That certificate, and what the caller has sent of its chain, in DER.
+    #[must_use]
+    pub fn peer_certificates(&self) -> &[Vec<u8>] {
+        self.identity.as_ref().map(|identity| &*identity.certificates).unwrap_or_default()
     }
 
     /// Whether the server has begun to leave.
@@ -125,9 +146,9 @@ impl Acceptor {
                     if std::mem::take(&mut failing) {
                         tracing::info!("connections are accepted again");
                     }
-                    let serving = self.serve(http.clone(), stream, peer);
+                    let visit = self.visit(&http, peer);
                     self.tasks.spawn("connection", async move {
-                        serving.await;
+                        visit.receive(stream).await;
                         drop(place);
                     });
                 }
@@ -144,32 +165,57 @@ impl Acceptor {
         }
     }
 
-    fn serve(
-        &self,
-        http: Arc<auto::Builder<OnTasks>>,
-        stream: TcpStream,
-        peer: SocketAddr,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let info = ConnectionInfo::new(peer, self.draining.clone());
-        let (calls, closing) = (self.calls.clone(), self.closing.clone());
-        let prompt = Prompt::new(stream, self.limits.header_timeout);
-        async move {
-            let service = service_fn(move |request| {
-                let answer = calls.receive(info.clone(), request);
-                async move { Ok::<_, Infallible>(answer.await) }
-            });
-            let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(prompt), service));
-            let served = tokio::select! {
-                biased;
-                served = connection.as_mut() => served,
-                () = closing.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = served {
-                tracing::debug!(%peer, error, "a connection ended with an error");
+    fn visit(&self, http: &Arc<auto::Builder<OnTasks>>, peer: SocketAddr) -> Visit {
+        Visit {
+            http: http.clone(),
+            header_timeout: self.limits.header_timeout,
+            tls: self.tls.clone(),
+            strays: Strays::new(peer, &self.strays),
+            calls: self.calls.clone(),
+            info: ConnectionInfo::new(peer, self.draining.clone()),
+            closing: self.closing.clone(),
+        }
+    }
+}
+
+// === impl Visit ===
+
+impl Visit {
+    /// Serves the connection to its end.
+    async fn receive(mut self, stream: TcpStream) {
+        let Some(tls) = self.tls.take() else { return self.serve(stream).await };
+        let (closing, peer) = (self.closing.clone(), self.info.peer);
+        // Who has not got through the handshake has sent no call yet, and loses none.
+        match closing.run_until_cancelled(tls.accept(stream, peer)).await {
+            Some(Ok(guest)) => {
+                let (stream, identity) = super::tls::known(guest);
+                self.info.identity = Some(Arc::new(identity));
+                self.serve(stream).await;
             }
+            Some(Err(error)) => self.strays.tell(error.kind(), error),
+            None => {}
+        }
+    }
+
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        let Self { http, header_timeout, tls: _, strays, calls, info, closing } = self;
+        let peer = info.peer;
+        let prompt = Prompt::new(stream, header_timeout, strays);
+        let service = service_fn(move |request| {
+            let answer = calls.receive(info.clone(), request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(prompt), service));
+        let served = tokio::select! {
+            biased;
+            served = connection.as_mut() => served,
+            () = closing.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%peer, error, "a connection ended with an error");
         }
     }
 }
@@ -183,71 +229,6 @@ where
     fn execute(&self, call: F) {
         // It ends with its connection, which the set does stop.
         self.0.spawn_orderly("call", call);
-    }
-}
-
-// === impl Prompt ===
-
-impl Prompt {
-    fn new(stream: TcpStream, timeout: Duration) -> Self {
-        Self { stream, waiting: Some((0, Box::pin(tokio::time::sleep(timeout)))) }
-    }
-
-    /// Looks at what came, and stops the clock when the protocol is known.
-    fn saw(&mut self, bytes: &[u8]) {
-        let Some((seen, _)) = &mut self.waiting else { return };
-        let expected = &PREFACE[*seen..];
-        let common = expected.iter().zip(bytes).take_while(|(a, b)| a == b).count();
-        *seen += common;
-        if common < bytes.len() || *seen == PREFACE.len() {
-            self.waiting = None;
-        }
-    }
-}
-
-impl AsyncRead for Prompt {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
-            self.saw(&buffer.filled()[before..]);
-            return Poll::Ready(read);
-        }
-        let Some((_, timer)) = &mut self.waiting else { return Poll::Pending };
-        ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the client did not say which protocol it speaks",
-        )))
-    }
-}
-
-impl AsyncWrite for Prompt {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 

@@ -12,3 +12,5 @@
 mod client;
 mod server;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;

@@ -67,7 +67,7 @@ fn reply(text: &str) -> HelloReply {
 #[tonic::async_trait]
 impl Greeter for TestGreeter {
     async fn hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
-        let peer = request.extensions().get::<ConnectionInfo>().map(ConnectionInfo::peer);
+        let connection = request.extensions().get::<ConnectionInfo>().cloned();
         let left = request.extensions().get::<Deadline>().map(|deadline| deadline.remaining().as_secs());
         match &*request.into_inner().name {
             "slow" => {
@@ -79,7 +79,8 @@ impl Greeter for TestGreeter {
             }
             "panic" => panic!("asked to"),
             "how long" => Ok(Response::new(reply(&format!("{left:?}")))),
-            "who am I" => Ok(Response::new(reply(&peer.unwrap().to_string()))),
+            "who am I" => Ok(Response::new(reply(&connection.unwrap().peer().to_string()))),
+            "what am I called" => Ok(Response::new(reply(&connection.unwrap().peer_names().join(" and ")))),
             name => Ok(Response::new(reply(name))),
         }
     }

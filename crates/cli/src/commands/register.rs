@@ -57,6 +57,9 @@ pub(crate) struct Args {
     /// What it speaks, like `grpc` or `http`; not said when not given
     #[arg(long)]
     protocol: Option<String>,
+    /// It speaks TLS, and clients are to speak it too
+    #[arg(long)]
+    secure: bool,
     /// More that it says of itself
     #[arg(long, value_name = "KEY=VALUE")]
     metadata: Vec<String>,
@@ -147,6 +150,9 @@ impl Args {
             if let Some(value) = value {
                 node = node.metadata(key, value);
             }
+        }
+        if self.secure {
+            node = node.metadata(keys::SECURE, "true");
         }
         for pair in &self.metadata {
             let (key, value) = pair.split_once('=').ok_or_else(|| {

@@ -37,9 +37,14 @@ struct Keys {
     output: Option<String>,
     color: Option<String>,
     timeout: Option<String>,
+    tls: Option<String>,
+    tls_ca: Option<String>,
+    tls_cert: Option<String>,
+    tls_key: Option<String>,
+    tls_server_name: Option<String>,
 }
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 16] = [
     "registry",
     "registry_address",
     "registry_username",
@@ -51,6 +56,11 @@ const KEYS: [&str; 11] = [
     "output",
     "color",
     "timeout",
+    "tls",
+    "tls_ca",
+    "tls_cert",
+    "tls_key",
+    "tls_server_name",
 ];
 
 // === impl File ===
@@ -96,6 +106,11 @@ impl File {
             output,
             color,
             timeout,
+            tls,
+            tls_ca,
+            tls_cert,
+            tls_key,
+            tls_server_name,
         } = &self.keys;
         let value = match key {
             "registry" => registry,
@@ -106,6 +121,11 @@ impl File {
             "registry_cert" => registry_cert,
             "registry_key" => registry_key,
             "domain" => domain,
+            "tls" => tls,
+            "tls_ca" => tls_ca,
+            "tls_cert" => tls_cert,
+            "tls_key" => tls_key,
+            "tls_server_name" => tls_server_name,
             "output" => output,
             "color" => color,
             "timeout" => timeout,

@@ -11,4 +11,5 @@ mod harness;
 mod ls;
 mod register;
 mod shell;
+mod tls;
 mod watch;

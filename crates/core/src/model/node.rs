@@ -22,6 +22,8 @@ pub mod keys {
     pub const STARTED: &str = "started";
     /// What it speaks: `grpc` for ours.
     pub const PROTOCOL: &str = "protocol";
+    /// `true` for a node that is to be spoken to in TLS, as go-micro's HTTP broker writes it.
+    pub const SECURE: &str = "secure";
 }
 
 /// One running instance of a service, as registered.

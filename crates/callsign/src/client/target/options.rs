@@ -8,9 +8,11 @@ use percent_encoding::percent_decode_str;
 const OP: &str = "read target";
 
 /// The options that there are; `label.` is followed by the label's key.
-pub(super) const KEYS: [&str; 36] = [
+pub(super) const KEYS: [&str; 41] = [
     "aperture",
     "blackout",
+    "ca",
+    "cert",
     "choices",
     "clients",
     "decay",
@@ -30,17 +32,20 @@ pub(super) const KEYS: [&str; 36] = [
     "health.ejection",
     "health.failed_percent",
     "health.interval",
+    "key",
     "label.",
     "max_load",
     "metrics",
     "name",
     "near",
     "prefer",
+    "server_name",
     "slow_start",
     "split",
     "strategy",
     "subset",
     "timeout",
+    "tls",
     "version",
     "wait_for_ready",
     "weight",

@@ -223,3 +223,20 @@ proptest! {
         let _ = format!("static://a:1?{query}").parse::<Target>();
     }
 }
+
+#[test]
+fn tls_is_asked_for_by_name_or_by_saying_how() {
+    let always = |text| parse(text).tls.map(|tls| tls.is_always());
+    assert_eq!(always("registry://greeter"), None);
+    assert_eq!(always("registry://greeter?tls=on"), Some(true));
+    assert_eq!(always("registry://greeter?ca=/etc/a%26b.pem"), Some(true));
+    assert_eq!(always("registry://greeter?server_name=greeter&tls=published"), Some(false));
+    for (text, said) in [
+        ("registry://greeter?tls=off", "not on, nor published"),
+        ("registry://greeter?cert=/a", "cert needs its key"),
+        ("registry://greeter?key=/a", "key needs its certificate"),
+    ] {
+        let error = text.parse::<Target>().unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}

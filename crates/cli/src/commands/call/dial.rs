@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use callsign::{
     CallOptions, Channel,
+    client::ChannelBuilder,
     core::{ServiceName, select::Filter},
 };
 use tokio::time::Instant;
@@ -35,10 +36,10 @@ impl Dial {
     ///
     /// What opening the registry says.
     pub(crate) fn service(name: &ServiceName, context: &Context) -> Result<Self> {
-        let channel = Channel::builder(name.as_str())
+        let builder = Channel::builder(name.as_str())
             .registry(context.registry()?)
-            .domain(context.settings.domain.clone())
-            .build()?;
+            .domain(context.settings.domain.clone());
+        let channel = context.settings.tls.apply(builder)?.build()?;
         Ok(Self {
             channel,
             options: CallOptions::new().report(true),
@@ -58,7 +59,8 @@ impl Dial {
         let timeout = args.timeout.or(context.settings.timeout).unwrap_or(TIMEOUT_DEFAULT);
         let deadline = Instant::now() + timeout;
         let channel = if args.name.contains("://") {
-            Channel::from_target(&args.name)?
+            let builder = ChannelBuilder::for_target(args.name.parse()?)?;
+            context.settings.tls.apply(builder)?.build()?
         } else {
             let registry = context.registry()?;
             let name = ServiceName::new(&args.name)?;
@@ -70,7 +72,7 @@ impl Dial {
             if let Some(strategy) = &args.strategy {
                 builder = builder.strategy(strategy.parse()?);
             }
-            builder.build()?
+            context.settings.tls.apply(builder)?.build()?
         };
         let mut options =
             CallOptions::new().report(true).idempotent(args.idempotent).wait_for_ready(args.wait);
