@@ -124,6 +124,16 @@ fn weights_and_groups_shares_calls_by_weight_and_keeps_to_the_group() {
 }
 
 #[test]
+#[cfg(feature = "tls")]
+fn mutual_tls_knows_its_caller_and_goes_on_with_new_certificates() {
+    let shown = output(&mut Command::new(env!("CARGO_BIN_EXE_mutual_tls")));
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(lines[0], "billing: Hello, billing!", "{shown}");
+    assert!(lines[1].contains("wants a client certificate, and there is none to show"), "{shown}");
+    assert_eq!(lines[2], "billing, renewed: Hello, billing!", "{shown}");
+}
+
+#[test]
 fn static_targets_loses_no_call_to_the_address_that_nobody_is_behind() {
     let shown = output(&mut Command::new(env!("CARGO_BIN_EXE_static_targets")));
     assert_eq!(shown.matches("Hello, World! This is node ").count(), 6, "{shown}");

@@ -186,7 +186,7 @@ async fn listen(
     check: &HealthCheck,
     heard: &mut bool,
 ) -> End {
-    let mut call = match SideCall::open(connection, &link.authority, method, &check.request()) {
+    let mut call = match SideCall::open(connection, link, method, &check.request()) {
         Ok(call) => call,
         Err(end) => return end,
     };

@@ -9,13 +9,16 @@ use callsign_net::{Connection, Incoming, Outgoing, Stream};
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version,
     header::{CONTENT_TYPE, TE},
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::PathAndQuery,
 };
 use http_body::Body as _;
 use http_body_util::Full;
 use prost::Message;
 
-use super::{link::describe, names};
+use super::{
+    link::{Link, describe},
+    names,
+};
 
 /// A flag and the length.
 const HEAD_BYTES: usize = 5;
@@ -54,14 +57,14 @@ impl SideCall {
     /// Opens a stream for `path`, such as `/grpc.health.v1.Health/Watch`, and sends `message` with the first poll.
     pub(super) fn open(
         connection: &Connection,
-        authority: &Authority,
+        link: &Link,
         path: &'static str,
         message: &impl Message,
     ) -> Result<Self, End> {
         let slot = connection.try_slot().ok_or(End::NoRoom)?;
         let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(Scheme::HTTP);
-        uri.authority = Some(authority.clone());
+        uri.scheme = Some(link.scheme.clone());
+        uri.authority = Some(link.authority.clone());
         uri.path_and_query = Some(PathAndQuery::from_static(path));
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;

@@ -86,6 +86,6 @@ mod tests {
             let error = settings.apply(Channel::builder("greeter")).unwrap_err().render(Paint::OFF);
             assert!(error.contains(said) && error.contains("CALLSIGN_TLS"), "{error}");
         }
-        TlsSettings::default().apply(Channel::builder("greeter")).unwrap();
+        assert!(TlsSettings::default().apply(Channel::builder("greeter")).is_ok());
     }
 }
