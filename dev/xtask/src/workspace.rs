@@ -66,7 +66,11 @@ impl Package {
         let manifest = relative(text(package, "manifest_path")?, root);
         let features = package["features"].as_object().into_iter().flat_map(serde_json::Map::keys).cloned();
         let dependencies = list(package, "dependencies")
-            .map(|dependency| Ok(text(dependency, "name")?.to_owned()))
+            .map(|dependency| {
+                // A crate whose library has another name is best called by that.
+                let named = if dependency["rename"].is_string() { "rename" } else { "name" };
+                Ok(text(dependency, named)?.to_owned())
+            })
             .collect::<Result<_>>()?;
         let edges = list(package, "dependencies")
             .filter(|dependency| dependency["path"].is_string())

@@ -33,7 +33,7 @@ use callsign_core::{
     retry::{Backoff, Jitter},
     select::{Load, Outcome, Ticket},
 };
-use callsign_net::{Bundle, Config, Connection, Host, Slot, Status, connect};
+use callsign_net::{Bundle, Config, Connection, Slot, Status, connect};
 use http::{
     HeaderMap,
     uri::{Authority, Scheme},
@@ -50,6 +50,7 @@ use super::{
     HealthCheck, NodeStatus,
     health_check::{Asking, Word},
     reports::Reports,
+    speech::{authority, host},
 };
 
 /// Most connections to one node, opened when the stream limit of the others is reached (as in gRFC A105).
@@ -100,12 +101,7 @@ impl Link {
         news: Arc<News>,
         reports: Option<Arc<Reports>>,
     ) -> Option<Arc<Self>> {
-        // The interface of a link-local address means something to this machine alone (RFC 6874, 1).
-        let authority = match address.host().split_once('%') {
-            Some((host, _interface)) => format!("[{host}]:{}", address.port()),
-            None => address.to_string(),
-        };
-        let authority = Authority::try_from(authority).ok()?;
+        let authority = authority(&address)?;
         Some(Arc::new(Self {
             id,
             address,
@@ -476,13 +472,6 @@ enum Served {
 fn reconnection() -> Backoff {
     Backoff::new(Duration::from_millis(100), Duration::from_secs(10), 1.6, Jitter::Around(0.2))
         .unwrap_or_else(|_| Backoff::connections())
-}
-
-fn host(address: &Address) -> Host {
-    match address.socket_addr() {
-        Some(address) => Host::Ip(address),
-        None => Host::Name(address.host().into(), address.port()),
-    }
 }
 
 /// An error with its causes, on one line.

@@ -6,11 +6,14 @@
 
 use std::sync::{Arc, OnceLock};
 
-use callsign_core::{Node, model::keys};
-use callsign_net::Config;
+use callsign_core::{
+    Node,
+    model::{Address, keys},
+};
 #[cfg(feature = "tls")]
 use callsign_net::tls::TlsConfig;
-use http::uri::Scheme;
+use callsign_net::{Config, Host};
+use http::uri::{Authority, Scheme};
 
 /// What the maker of a channel says of TLS.
 #[derive(Debug, Default)]
@@ -87,6 +90,26 @@ impl Speech {
             Err(reason) => Err(format!("{} speaks TLS, and {reason}", node.id())),
         }
     }
+}
+
+// === free functions ===
+
+/// What to connect to.
+pub(crate) fn host(address: &Address) -> Host {
+    match address.socket_addr() {
+        Some(address) => Host::Ip(address),
+        None => Host::Name(address.host().into(), address.port()),
+    }
+}
+
+/// How HTTP writes an address, if it can.
+pub(crate) fn authority(address: &Address) -> Option<Authority> {
+    // The interface of a link-local address means something to this machine alone (RFC 6874, 1).
+    let authority = match address.host().split_once('%') {
+        Some((host, _interface)) => format!("[{host}]:{}", address.port()),
+        None => address.to_string(),
+    };
+    Authority::try_from(authority).ok()
 }
 
 #[cfg(feature = "tls")]

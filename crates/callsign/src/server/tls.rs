@@ -24,6 +24,7 @@ pub(crate) fn known(
 }
 
 #[cfg(not(feature = "tls"))]
+#[expect(clippy::needless_pass_by_value, reason = "as with it")]
 pub(crate) fn known(guest: TlsGuest) -> (tokio::net::TcpStream, Identity) {
     match guest {}
 }

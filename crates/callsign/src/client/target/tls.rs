@@ -9,6 +9,7 @@ use crate::client::speech::Wish;
 
 /// What a target says of TLS.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "read, to be refused as a whole"))]
 pub(in crate::client) struct Tls {
     /// To all nodes, or to those that publish it.
     always: bool,
@@ -70,7 +71,7 @@ impl Tls {
 
     #[cfg(not(feature = "tls"))]
     pub(in crate::client) fn load(self) -> Result<Wish> {
-        let asked = format!("the target asks for TLS ({self:?}), and this program was built without");
-        Err(Error::invalid("make a channel", asked).with_hint("turn on the feature `tls` of callsign"))
+        Err(Error::invalid("make a channel", "the target asks for TLS, and this program was built without")
+            .with_hint("turn on the feature `tls` of callsign"))
     }
 }
