@@ -42,7 +42,8 @@ pub struct Outgoing {
 enum Ahead {
     Unknown,
     Data(Bytes),
-    Trailers(HeaderMap),
+    /// Apart, since hardly any request has them and they would make its future larger.
+    Trailers(Box<HeaderMap>),
     End,
 }
 
@@ -151,7 +152,7 @@ impl Outgoing {
             }
             match std::mem::replace(&mut self.ahead, Ahead::Unknown) {
                 Ahead::Data(data) => self.current = Some(data),
-                Ahead::Trailers(trailers) => self.finish(|stream| stream.send_trailers(trailers)),
+                Ahead::Trailers(trailers) => self.finish(|stream| stream.send_trailers(*trailers)),
                 Ahead::End => self.finish(|stream| stream.send_data(Bytes::new(), true)),
                 Ahead::Unknown => {
                     // Nothing to send now; learn meanwhile of a peer that has lost interest.
@@ -182,7 +183,9 @@ impl Outgoing {
             Poll::Ready(None) => Ahead::End,
             Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) => Ahead::Data(data),
-                Err(frame) => frame.into_trailers().map_or(Ahead::Unknown, Ahead::Trailers),
+                Err(frame) => frame
+                    .into_trailers()
+                    .map_or(Ahead::Unknown, |trailers| Ahead::Trailers(Box::new(trailers))),
             },
             Poll::Ready(Some(Err(error))) => {
                 return Err(Error::new(ErrorKind::Body, Disposition::Unknown, "the request's body failed")

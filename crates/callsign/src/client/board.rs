@@ -23,72 +23,110 @@ use super::{
 /// Nodes at their stream limit that are passed over before the call queues at one.
 const FULL_MAX: usize = 3;
 
+/// One search for a place on a node.
+struct Search {
+    /// How many of the excluded nodes are so because they failed. The others are full.
+    failed: usize,
+    full: usize,
+    /// When it began, for the first look.
+    since: Option<Instant>,
+}
+
+/// What one look around has led to.
+enum Step {
+    Aboard(Arc<Connection>, Slot),
+    /// Another look may find more.
+    Again,
+    /// Other calls on the node are to end first.
+    Room(Arc<Link>),
+    /// No node can be called before the next state is published.
+    Wait,
+}
+
 impl Journey {
     /// Finds a node with room for a stream, waiting for one if that may help.
+    ///
+    /// The waits are boxed: in place they would make the future of every call larger, and hardly any call waits.
     pub(super) async fn board(
         &mut self,
         channel: &Channel,
         options: &CallOptions,
     ) -> Result<(Arc<Connection>, Slot), Failure> {
-        let roster = channel.roster();
-        let failed = self.exclude.len();
-        let mut full = 0;
+        let mut search = Search {
+            failed: self.exclude().len(),
+            full: 0,
+            since: (self.attempts == 0).then_some(self.since),
+        };
         let mut published = None;
-        // The call has just begun.
-        let mut since = (self.attempts == 0).then_some(self.since);
         loop {
-            // Each time: the links may have been told to rest while we waited.
-            roster.stir();
-            match self.pick(roster, options, since.take().unwrap_or_else(Instant::now)) {
-                Ok(berth) => {
-                    match berth.link.way() {
-                        Way::Open(connection, slot) => {
-                            self.exclude.truncate(failed);
-                            self.berth = Some(berth);
-                            return Ok((connection, slot));
-                        }
-                        Way::Closed => continue,
-                        Way::Full if full < FULL_MAX && options.place.is_none() => {
-                            full += 1;
-                            self.exclude.push(berth.link.id.clone());
-                            continue;
-                        }
-                        Way::Full if self.exclude.len() > failed => {
-                            // One that is full is better than one that has failed.
-                            self.exclude.truncate(failed);
-                            continue;
-                        }
-                        Way::Full => {
-                            self.phase = Phase::Room;
-                            let link = berth.link.clone();
-                            self.berth = Some(berth);
-                            let found = link.room().await;
-                            let (Some(found), Some(berth)) = (found, &mut self.berth) else { continue };
-                            berth.since = Instant::now();
-                            return Ok(found);
-                        }
-                    }
+            match self.look(channel, options, &mut search)? {
+                Step::Aboard(connection, slot) => return Ok((connection, slot)),
+                Step::Again => {}
+                Step::Room(link) => {
+                    let found = Box::pin(link.room()).await;
+                    let (Some(found), Some(berth)) = (found, &mut self.berth) else { continue };
+                    berth.since = Instant::now();
+                    return Ok(found);
                 }
-                Err(shortage) => {
-                    if channel.tasks().stopped().is_cancelled() {
-                        return Err(self.closed(roster));
+                // Subscribe first, look again, and only then wait: nothing published in between is missed.
+                Step::Wait => match &mut published {
+                    None => published = Some(channel.roster().published()),
+                    Some(published) => {
+                        let stopped = channel.tasks().stopped();
+                        let _ = Box::pin(stopped.run_until_cancelled(published.changed())).await;
                     }
-                    let waits = options.wait_for_ready.unwrap_or(channel.settings().wait_for_ready);
-                    if !shortage.hopeful && !waits {
-                        return Err(Failure::unavailable(self.with_history(shortage.message)));
-                    }
-                    self.phase = Phase::Node(shortage.message);
-                }
-            }
-            // Subscribe first, look again, and only then wait: nothing published in between is missed.
-            match &mut published {
-                None => published = Some(roster.published()),
-                Some(published) => {
-                    let stopped = channel.tasks().stopped();
-                    let _ = stopped.run_until_cancelled(published.changed()).await;
-                }
+                },
             }
         }
+    }
+
+    /// Picks a node, and takes a place on it if there is one.
+    fn look(
+        &mut self,
+        channel: &Channel,
+        options: &CallOptions,
+        search: &mut Search,
+    ) -> Result<Step, Failure> {
+        let roster = channel.roster();
+        // Each time: the links may have been told to rest while we waited.
+        roster.stir();
+        let berth = match self.pick(roster, options, search.since.take().unwrap_or_else(Instant::now)) {
+            Ok(berth) => berth,
+            Err(shortage) => {
+                if channel.tasks().stopped().is_cancelled() {
+                    return Err(self.closed(roster));
+                }
+                let waits = options.wait_for_ready.unwrap_or(channel.settings().wait_for_ready);
+                if !shortage.hopeful && !waits {
+                    return Err(Failure::unavailable(self.with_history(shortage.message)));
+                }
+                self.phase = Phase::Node(shortage.message);
+                return Ok(Step::Wait);
+            }
+        };
+        let crowded = self.exclude().len() > search.failed;
+        let step = match berth.link.way() {
+            Way::Open(connection, slot) => Step::Aboard(connection, slot),
+            Way::Closed => return Ok(Step::Again),
+            Way::Full if search.full < FULL_MAX && options.place.is_none() => {
+                search.full += 1;
+                self.past_mut().exclude.push(berth.link.id.clone());
+                return Ok(Step::Again);
+            }
+            Way::Full if !crowded => {
+                self.phase = Phase::Room;
+                Step::Room(berth.link.clone())
+            }
+            // One that is full is better than one that has failed.
+            Way::Full => Step::Again,
+        };
+        if crowded {
+            self.past_mut().exclude.truncate(search.failed);
+        }
+        if !matches!(step, Step::Again) {
+            self.berth = Some(berth);
+        }
+        Ok(step)
     }
 
     fn pick(
@@ -100,11 +138,11 @@ impl Journey {
         let state = roster.state();
         let for_report = |node: &Arc<Node>| options.report.then(|| node.clone());
         let mut instead = None;
-        let found = match &options.place {
+        let found = match options.place.as_deref() {
             None => {
                 let request = PickRequest {
                     filters: Some(&options.filters),
-                    exclude: &self.exclude,
+                    exclude: self.exclude(),
                     hash: options.hash,
                 };
                 state.slate.pick(&request, &mut roster.rng()).map(|picked| {

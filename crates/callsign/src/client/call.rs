@@ -1,12 +1,16 @@
 //! The call: from a request to a response, within one deadline.
 
-use std::pin::pin;
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use callsign_core::Error;
 use http::{HeaderMap, Request, Response, header::CONTENT_TYPE};
 use http_body::Body;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 
 use super::{
     attempt::Head, channel::Channel, failure::Failure, journey::Journey, options::CallOptions,
@@ -39,20 +43,22 @@ where
     let mut head = Head::new(parts, time.as_ref().ok().and_then(|time| time.whole));
     let mut body = Replay::new(body);
     async move {
-        let time = match time {
+        // By reference, or the future would hold it twice.
+        let time = match &time {
             Ok(time) => time,
-            Err(failure) => return refuse(grpc, failure),
+            Err(failure) => return refuse(grpc, failure.clone()),
         };
         let made = {
             let travel = pin!(journey.travel(&channel, &options, &mut head, &mut body));
+            let mut timer = pin!(time.head.map(sleep_until));
             tokio::select! {
                 biased;
                 made = travel => Some(made),
-                () = at(time.head) => None,
+                () = poll_fn(|cx| poll_timer(timer.as_mut(), cx)) => None,
             }
         };
         match made {
-            Some(Ok(answer)) => Ok(journey.arrive(channel, time, grpc, answer, body)),
+            Some(Ok(answer)) => Ok(journey.arrive(channel, *time, grpc, answer, body)),
             Some(Err(failure)) => refuse(grpc, failure),
             None => refuse(grpc, journey.expire(channel.roster(), time.timeout)),
         }
@@ -67,9 +73,26 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
+/// Pending for ever without a timer.
+fn poll_timer(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
+    timer.as_pin_mut().map_or(Poll::Pending, |timer| timer.poll(cx))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    /// The largest piece of memory that glibc's allocator hands out without looking for it.
+    const FAST_BYTES_MAX: usize = 1032;
+
+    #[tokio::test]
+    async fn a_call_is_small_enough_for_the_fast_path_of_malloc() {
+        type AnyBody = Pin<Box<dyn Body<Data = Bytes, Error = Infallible> + Send>>;
+        let body: AnyBody = Box::pin(http_body_util::Empty::new());
+        let channel = Channel::from_target("static://127.0.0.1:1").unwrap();
+        let bytes = size_of_val(&call(channel, Request::new(body)));
+        assert!(bytes <= FAST_BYTES_MAX, "{bytes} bytes");
     }
 }

@@ -42,14 +42,20 @@ pub(super) struct Journey {
     /// The attempt under way.
     pub(super) berth: Option<Berth>,
     pub(super) attempts: u32,
+    /// Apart, since hardly any call has one and it would make the future of every call larger.
+    past: Option<Box<Past>>,
+}
+
+/// What a call has behind it that did not go well at once.
+pub(super) struct Past {
     /// Nodes that are not to be taken again while there are others.
     pub(super) exclude: Vec<NodeId>,
     pub(super) tried: Vec<Tried>,
     /// How many more there were before those.
     pub(super) forgotten: u32,
     /// Attempts that may have been processed.
-    pub(super) repeats: u32,
-    pub(super) pause: Backoff,
+    repeats: u32,
+    pause: Backoff,
 }
 
 /// What a call is waiting for.
@@ -70,12 +76,21 @@ impl Journey {
             phase: Phase::Node(String::new()),
             berth: None,
             attempts: 0,
-            exclude: Vec::new(),
-            tried: Vec::new(),
-            forgotten: 0,
-            repeats: 0,
-            pause: Backoff::calls(),
+            past: None,
         }
+    }
+
+    pub(super) fn past(&self) -> Option<&Past> {
+        self.past.as_deref()
+    }
+
+    pub(super) fn past_mut(&mut self) -> &mut Past {
+        self.past.get_or_insert_default()
+    }
+
+    /// Nodes that are not to be taken again while there are others.
+    pub(super) fn exclude(&self) -> &[NodeId] {
+        self.past().map_or(&[], |past| &past.exclude)
     }
 
     /// Goes from node to node until one answers or there is no sense in going on.
@@ -124,9 +139,12 @@ impl Journey {
                 return Err(self.given_up(&berth.link, disposition, &reason, &why));
             }
             self.leave(&berth, reason);
-            if self.attempts > PROMPT_ATTEMPTS_MAX || self.repeats > 1 {
+            let prompt = self.attempts <= PROMPT_ATTEMPTS_MAX;
+            let past = self.past_mut();
+            if !prompt || past.repeats > 1 {
+                let pause = past.pause.next(&mut channel.roster().rng());
                 self.phase = Phase::Pause;
-                sleep(self.pause.next(&mut channel.roster().rng())).await;
+                Box::pin(sleep(pause)).await;
             }
         }
     }
@@ -158,7 +176,7 @@ impl Journey {
 
     /// The same for a request that may have been processed and may be repeated.
     fn repeat<B>(&mut self, settings: &Settings, body: &mut Replay<B>) -> Result<(), String> {
-        if self.repeats + 1 >= ATTEMPTS_MAX {
+        if self.past().map_or(0, |past| past.repeats) + 1 >= ATTEMPTS_MAX {
             return Err(not_again(&format!("{ATTEMPTS_MAX} attempts are the most")));
         }
         if !body.is_whole() {
@@ -167,25 +185,27 @@ impl Journey {
         if !settings.budget.withdraw(Instant::now()) {
             return Err(not_again(NO_BUDGET));
         }
-        self.repeats += 1;
+        self.past_mut().repeats += 1;
         body.rewind();
         Ok(())
     }
 
     fn leave(&mut self, berth: &Berth, reason: String) {
         tracing::debug!(node = %berth.link.id, reason, attempt = self.attempts, "attempt failed");
-        if !self.exclude.contains(&berth.link.id) {
-            self.exclude.push(berth.link.id.clone());
+        let after = self.since.elapsed();
+        let past = self.past_mut();
+        if !past.exclude.contains(&berth.link.id) {
+            past.exclude.push(berth.link.id.clone());
         }
-        if self.tried.len() == TRIED_MAX {
-            self.tried.remove(0);
-            self.forgotten += 1;
+        if past.tried.len() == TRIED_MAX {
+            past.tried.remove(0);
+            past.forgotten += 1;
         }
-        self.tried.push(Tried {
+        past.tried.push(Tried {
             node: berth.link.id.clone(),
             address: berth.link.address.to_string(),
             reason,
-            after: self.since.elapsed(),
+            after,
         });
     }
 
@@ -246,9 +266,17 @@ impl Journey {
             strategy: roster.strategy.name().into(),
             instead: berth.instead.clone(),
             attempts: self.attempts,
-            tried: std::mem::take(&mut self.tried),
+            tried: self.past.take().map(|past| past.tried).unwrap_or_default(),
             elapsed: at - self.since,
         }
+    }
+}
+
+// === impl Past ===
+
+impl Default for Past {
+    fn default() -> Self {
+        Self { exclude: Vec::new(), tried: Vec::new(), forgotten: 0, repeats: 0, pause: Backoff::calls() }
     }
 }
 

@@ -22,7 +22,8 @@ use callsign_core::{
 pub struct CallOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) filters: Filters,
-    pub(crate) place: Option<Place>,
+    /// Apart, since hardly any call has one and it would make the future of every call larger.
+    pub(crate) place: Option<Box<Place>>,
     pub(crate) hash: Option<u64>,
     pub(crate) idempotent: bool,
     pub(crate) wait_for_ready: Option<bool>,
@@ -103,13 +104,13 @@ impl CallOptions {
 
     /// Only this node.
     pub fn node(mut self, id: NodeId) -> Self {
-        self.place = Some(Place::Node(id));
+        self.place = Some(Box::new(Place::Node(id)));
         self
     }
 
     /// Exactly this address, whether or not a node with it is registered.
     pub fn address(mut self, address: Address) -> Self {
-        self.place = Some(Place::Address(address));
+        self.place = Some(Box::new(Place::Address(address)));
         self
     }
 

@@ -18,7 +18,8 @@ pub(crate) struct Replay<B> {
     /// The first frame has a place of its own: most calls have no second, and need no list.
     first: Option<Bytes>,
     rest: Vec<Bytes>,
-    trailers: Option<HeaderMap>,
+    /// Apart, since hardly any request has them and they would make the call's future larger.
+    trailers: Option<Box<HeaderMap>>,
     /// Frames to give out again before the body is read on.
     given: usize,
     kept_bytes: usize,
@@ -109,14 +110,14 @@ where
             return Poll::Ready(again.map(|data| Ok(Frame::data(data))));
         }
         if let Some(trailers) = &this.trailers {
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers.clone()))));
+            return Poll::Ready(Some(Ok(Frame::trailers(HeaderMap::clone(trailers)))));
         }
         let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
             if let Some(data) = frame.data_ref() {
                 this.keep(data);
             } else if this.keep == Keep::All {
-                this.trailers = frame.trailers_ref().cloned();
+                this.trailers = frame.trailers_ref().cloned().map(Box::new);
             }
         }
         Poll::Ready(frame)

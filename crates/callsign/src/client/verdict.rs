@@ -50,11 +50,12 @@ impl Journey {
 
     /// Lists the attempts that led to further ones.
     pub(super) fn with_history(&self, mut message: String) -> String {
-        for tried in self.tried.iter().rev() {
+        let Some(past) = self.past() else { return message };
+        for tried in past.tried.iter().rev() {
             message.push_str(&format!("; before that {} ({}): {}", tried.node, tried.address, tried.reason));
         }
-        if self.forgotten > 0 {
-            message.push_str(&format!("; and {} attempts before", self.forgotten));
+        if past.forgotten > 0 {
+            message.push_str(&format!("; and {} attempts before", past.forgotten));
         }
         message
     }
