@@ -1,4 +1,4 @@
-//! A network that can be made bad: a TCP proxy that delays, slows, cuts and swallows.
+//! A network that can be made bad: a TCP proxy that delays, slows, cuts, resets and swallows.
 
 use std::{future::pending, net::SocketAddr, time::Duration};
 
@@ -6,7 +6,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
         TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
+        tcp::{ReadHalf, WriteHalf},
     },
     sync::{mpsc, watch},
     task::JoinSet,
@@ -23,6 +23,7 @@ const CHUNKS_MAX: usize = 256;
 pub struct Proxy {
     address: SocketAddr,
     link: watch::Sender<Link>,
+    resets: watch::Sender<()>,
     _accepting: JoinSet<()>,
 }
 
@@ -48,9 +49,10 @@ impl Proxy {
         let address = ports::free();
         let listener = TcpListener::bind(address).await.expect("a free port");
         let (link, quality) = watch::channel(Link::Good);
+        let (resets, reset) = watch::channel(());
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, upstream, quality));
-        Self { address, link, _accepting: accepting }
+        accepting.spawn(accept(listener, upstream, quality, reset));
+        Self { address, link, resets, _accepting: accepting }
     }
 
     /// Where it listens.
@@ -80,6 +82,11 @@ impl Proxy {
         self.link.send_replace(Link::Cut);
     }
 
+    /// Every connection that there is ends with a reset, on both sides: what was under way in it is lost. New ones are well.
+    pub fn reset(&self) {
+        self.resets.send_replace(());
+    }
+
     /// Connections stay and can be made, and nothing comes through: what is sent arrives after [`restore`](Self::restore), as
     /// TCP's repetitions would have it.
     pub fn blackhole(&self) {
@@ -94,7 +101,12 @@ impl Proxy {
 
 // === free functions ===
 
-async fn accept(listener: TcpListener, upstream: SocketAddr, link: watch::Receiver<Link>) {
+async fn accept(
+    listener: TcpListener,
+    upstream: SocketAddr,
+    link: watch::Receiver<Link>,
+    reset: watch::Receiver<()>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -102,23 +114,42 @@ async fn accept(listener: TcpListener, upstream: SocketAddr, link: watch::Receiv
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => {
                 if let Ok((client, _)) = accepted {
-                    connections.spawn(connect(client, upstream, link.clone()));
+                    connections.spawn(connect(client, upstream, link.clone(), reset.clone()));
                 }
             }
         }
     }
 }
 
-/// One connection, until it ends by itself or is cut.
-async fn connect(client: TcpStream, upstream: SocketAddr, link: watch::Receiver<Link>) {
+/// One connection, until it ends by itself, or is cut or reset.
+async fn connect(
+    mut client: TcpStream,
+    upstream: SocketAddr,
+    link: watch::Receiver<Link>,
+    mut reset: watch::Receiver<()>,
+) {
+    reset.mark_unchanged();
     let mut cut = link.clone();
     let passing = async {
         passable(&mut link.clone()).await;
-        let Ok(server) = TcpStream::connect(upstream).await else { return };
+        let Ok(mut server) = TcpStream::connect(upstream).await else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
-        let (from_client, to_client) = client.into_split();
-        let (from_server, to_server) = server.into_split();
-        tokio::join!(pass(from_client, to_server, link.clone()), pass(from_server, to_client, link.clone()));
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = server.split();
+        let both = async {
+            tokio::join!(
+                pass(from_client, to_server, link.clone()),
+                pass(from_server, to_client, link.clone()),
+            )
+        };
+        tokio::select! {
+            biased;
+            Ok(()) = reset.changed() => {
+                // Closing them, which is next, is now a reset.
+                let _ = (client.set_zero_linger(), server.set_zero_linger());
+            }
+            _ = both => {}
+        }
     };
     tokio::select! {
         biased;
@@ -128,7 +159,7 @@ async fn connect(client: TcpStream, upstream: SocketAddr, link: watch::Receiver<
 }
 
 /// One direction of a connection.
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: watch::Receiver<Link>) {
+async fn pass(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, link: watch::Receiver<Link>) {
     let (sender, mut chunks) = mpsc::channel::<(Instant, Vec<u8>)>(CHUNKS_MAX);
     let mut quality = link.clone();
     let reading = async move {

@@ -135,7 +135,7 @@ async fn echo(connection: &mut TcpStream) -> (std::io::Result<usize>, Duration) 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_proxy_delays_slows_swallows_and_cuts() {
+async fn a_proxy_delays_slows_swallows_resets_and_cuts() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = listener.local_addr().unwrap();
     let mut server = tokio::task::JoinSet::new();
@@ -173,6 +173,16 @@ async fn a_proxy_delays_slows_swallows_and_cuts() {
         timeout(PATIENCE, connection.read_exact(&mut [0; 4])).await.unwrap().unwrap();
         echo(connection).await.0.unwrap();
     }
+
+    proxy.reset();
+    for connection in [&mut connection, &mut later] {
+        let ended = timeout(PATIENCE, connection.read(&mut [0; 4])).await.unwrap();
+        assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    }
+    let mut connection = TcpStream::connect(proxy.address()).await.unwrap();
+    let mut later = TcpStream::connect(proxy.address()).await.unwrap();
+    echo(&mut connection).await.0.unwrap();
+    echo(&mut later).await.0.unwrap();
 
     proxy.cut();
     let mut refused = TcpStream::connect(proxy.address()).await.unwrap();
