@@ -1,5 +1,6 @@
 //! The client's side of things.
 
+mod broken_networks;
 mod calls;
 mod dead_nodes;
 mod goaway;
