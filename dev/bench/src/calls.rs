@@ -23,7 +23,7 @@ use self::{client::Load, way::Way};
 use crate::frame::{Comparison, Metric, Report, Settings};
 
 /// The generated service.
-mod pb {
+pub(crate) mod pb {
     #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated")]
     callsign::include_proto!("bench");
 
@@ -129,7 +129,7 @@ impl Drop for Server {
 }
 
 /// The program beside this one that counts no allocations.
-fn bare_program() -> PathBuf {
+pub(crate) fn bare_program() -> PathBuf {
     let program = std::env::current_exe().expect("the program knows its own path");
     let bare = program.with_file_name("callsign-bench-bare");
     assert!(bare.exists(), "{} is there: `cargo xtask bench` builds both", bare.display());

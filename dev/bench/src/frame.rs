@@ -1,9 +1,14 @@
 //! What all benchmarks share: running the cases in turn, medians, a table, and a file to compare by.
 
+mod mark;
+
 use std::{fmt, hint::black_box, path::PathBuf, time::Duration};
 
 use nix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
+
+pub(crate) use self::mark::Bound;
+use self::mark::Mark;
 
 /// How thorough a benchmark is.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +41,7 @@ pub(crate) struct Report {
     title: &'static str,
     metrics: Vec<Metric>,
     rows: Vec<Row>,
+    marks: Vec<Mark>,
 }
 
 struct Case<'a> {
@@ -82,17 +88,23 @@ impl<'a> Comparison<'a> {
 
     /// Runs every case once for warming up and then, in turn, as often as the settings say.
     pub(crate) fn run(mut self, settings: &Settings) -> Report {
-        for repeat in 0..=settings.repeats {
+        for case in &mut self.cases {
+            (case.run)();
+        }
+        self.run_cold(settings.repeats)
+    }
+
+    /// Runs every case, in turn, so many times: for cases that warm up by themselves.
+    pub(crate) fn run_cold(mut self, repeats: usize) -> Report {
+        for _ in 0..repeats {
             for case in &mut self.cases {
                 let sample = (case.run)();
                 assert_eq!(sample.len(), self.metrics.len(), "{} measures every metric", case.name);
-                if repeat > 0 {
-                    case.samples.push(sample);
-                }
+                case.samples.push(sample);
             }
         }
         let rows = self.cases.iter().map(|case| case.row(self.metrics.len())).collect();
-        Report { title: self.title, metrics: self.metrics, rows }
+        Report { title: self.title, metrics: self.metrics, rows, marks: Vec::new() }
     }
 }
 
@@ -139,6 +151,7 @@ impl Report {
             "title": self.title,
             "cpus": std::thread::available_parallelism().map_or(0, usize::from),
             "rows": rows.collect::<Vec<_>>(),
+            "marks": self.marks.iter().map(Mark::to_json).collect::<Vec<_>>(),
         })
     }
 }
@@ -164,7 +177,10 @@ impl fmt::Display for Report {
             }
             writeln!(f)?;
         }
-        Ok(())
+        if !self.marks.is_empty() {
+            writeln!(f)?;
+        }
+        self.marks.iter().try_for_each(|mark| writeln!(f, "{mark}"))
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod calls;
 mod etcd;
+mod fleet;
 mod frame;
 mod local;
 mod pick;
@@ -24,7 +25,7 @@ type Benchmark = (&'static str, &'static str, fn(&Settings) -> frame::Report);
 /// What has been allocated, where the program has it for its global allocator; else always nothing.
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-const BENCHMARKS: [Benchmark; 10] = [
+const BENCHMARKS: [Benchmark; 19] = [
     ("calls", "unary calls, beside tonic's channels, hyper and bare h2", calls::unary),
     ("streams", "large messages and reply streams, beside tonic's channels", calls::streams),
     ("pick", "choosing a node, by each strategy, beside tower's balancer", pick::run),
@@ -35,6 +36,19 @@ const BENCHMARKS: [Benchmark; 10] = [
     ("etcd-list", "the etcd registry: a cold list of 100,000 nodes, beside a bare range", etcd::list),
     ("etcd-size", "the etcd registry: memory held for each node", etcd::size),
     ("etcd-churn", "the etcd registry: 1,000 changes a second for a minute", etcd::churn),
+    (
+        "slow-node",
+        "one node of three turns 50 times slower, beside tonic's and tower's balancers",
+        fleet::slow,
+    ),
+    ("failing-node", "one node of three fails at once, beside the same", fleet::failing),
+    ("cut-off", "a client whose own network fails, beside one whose does not", fleet::cut_off),
+    ("growth", "from three nodes to six under load over long connections", fleet::growth),
+    ("even", "twenty nodes under load: how evenly calls are spread", fleet::even),
+    ("kills", "a random node is killed every two seconds", fleet::kills),
+    ("restarts", "rolling restarts of three nodes, with unary calls and streams", fleet::restarts),
+    ("tiers", "four tiers, the lowest of which fails: how much retries add", fleet::tiers),
+    ("resets", "connections are reset all the time: does a handler run twice?", fleet::resets),
 ];
 
 /// The benchmarks, or one of the processes that they start.
@@ -73,7 +87,7 @@ pub fn child(args: &[String]) -> Option<ExitCode> {
         (first, _) if first == "--serve" => calls::server_main(),
         (first, rest) if first == "--client" => calls::client_main(rest),
         (first, rest) if first == local::CHILD => return Some(local::child(rest)),
-        _ => return None,
+        (first, rest) => return fleet::child(first, rest),
     }
     Some(ExitCode::SUCCESS)
 }
@@ -99,7 +113,7 @@ fn parse(args: &[String]) -> Result<(Vec<Benchmark>, Settings), String> {
 fn usage() -> String {
     let mut text = "usage: cargo xtask bench [NAME...] [--quick]\n".to_owned();
     for (name, about, _) in BENCHMARKS {
-        text.push_str(&format!("\n  {name:<10} {about}"));
+        text.push_str(&format!("\n  {name:<12} {about}"));
     }
     text.push_str("\n\n  --quick    fewer and shorter runs: to see that it works, not to quote");
     text

@@ -163,7 +163,8 @@ where
             repeat(load, span, move |_| {
                 let mut client = client.clone();
                 async move {
-                    let reply = client.flow(FlowRequest { messages, bytes }).await.expect("a reply");
+                    let reply =
+                        client.flow(FlowRequest { messages, bytes, pause_ms: 0 }).await.expect("a reply");
                     let mut stream = reply.into_inner();
                     let mut seen = 0;
                     while stream.message().await.expect("a message").is_some() {

@@ -29,7 +29,7 @@ impl Bench for Echo {
     type FlowStream = Pin<Box<dyn Stream<Item = Result<Payload, Status>> + Send>>;
 
     async fn flow(&self, request: Request<FlowRequest>) -> Result<Response<Self::FlowStream>, Status> {
-        let FlowRequest { messages, bytes } = request.into_inner();
+        let FlowRequest { messages, bytes, pause_ms: _ } = request.into_inner();
         let payloads = (0..messages).map(move |_| Ok(Payload { data: vec![b'x'; bytes as usize] }));
         Ok(Response::new(Box::pin(stream::iter(payloads))))
     }
