@@ -54,6 +54,8 @@ pub(crate) struct Fleet {
     pub handles: Vec<Handle>,
     pub channel: Channel,
     pub directory: Directory,
+    servers: EtcdConfig,
+    ttl: Duration,
     load: Load,
     lateness: Lateness,
     running: JoinSet<callsign::Result<()>>,
@@ -95,22 +97,27 @@ impl Fleet {
         let ids = ["a", "b"].map(|name| format!("{name}-{number:x}"));
         let (mut handles, mut running) = (Vec::new(), JoinSet::new());
         for id in &ids {
-            let server = Server::builder("greeter")
-                .id(id)
-                .bind("127.0.0.1:0")
-                .registry(Arc::new(EtcdRegistry::open(servers.clone())))
-                .register(RegisterOptions::default().with_ttl(ttl))
-                .add_service(GreeterServer::new(World))
-                .build()
-                .await
-                .unwrap();
-            handles.push(server.handle());
-            running.spawn(server.serve_until(std::future::pending()));
+            handles.push(serve(id, servers, ttl, &mut running).await);
         }
         let directory = Directory::new(Arc::new(EtcdRegistry::open(callers.clone())), Default::default());
         let channel = Channel::builder("greeter").directory(directory.clone()).build().unwrap();
         let load = Load::idle();
-        Self { ids, handles, channel, directory, load, lateness: Lateness::watch(), running }
+        let (servers, lateness) = (servers.clone(), Lateness::watch());
+        Self { ids, handles, channel, directory, servers, ttl, load, lateness, running }
+    }
+
+    /// Has one server leave in order, and then another one come in its place, by the same id.
+    pub(crate) async fn restart(&mut self, index: usize) {
+        self.handles[index].shutdown();
+        soon("the server leaves", self.running.join_next()).await.unwrap().unwrap().unwrap();
+        self.handles[index] = serve(&self.ids[index], &self.servers, self.ttl, &mut self.running).await;
+        let address = self.handles[index].local_addr().to_string();
+        soon("the callers know the new one", async {
+            while !self.channel.nodes().iter().any(|status| status.node.address() == address) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
     }
 
     /// One call.
@@ -236,6 +243,27 @@ impl Fleet {
         self.carry_on(Duration::ZERO).await;
         drop(self.running);
     }
+}
+
+/// Runs a server that registers in etcd.
+async fn serve(
+    id: &str,
+    etcd: &EtcdConfig,
+    ttl: Duration,
+    running: &mut JoinSet<callsign::Result<()>>,
+) -> Handle {
+    let server = Server::builder("greeter")
+        .id(id)
+        .bind("127.0.0.1:0")
+        .registry(Arc::new(EtcdRegistry::open(etcd.clone())))
+        .register(RegisterOptions::default().with_ttl(ttl))
+        .add_service(GreeterServer::new(World))
+        .build()
+        .await
+        .unwrap();
+    let handle = server.handle();
+    running.spawn(server.serve_until(std::future::pending()));
+    handle
 }
 
 /// Awaits what must happen.

@@ -14,5 +14,6 @@ mod load;
 mod log;
 mod network;
 mod outages;
+mod restarts;
 mod room;
 mod values;
