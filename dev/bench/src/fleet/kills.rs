@@ -3,7 +3,8 @@
 //! Calls that may be repeated and calls that may not have a channel each, so the count of the second channel's calls in flight on
 //! the node, taken when it has just died, is how many may fail: no task runs between the kill and the count, since all of this is
 //! one thread. In one case the node has been stopped a moment before. Then no answer can be on its way, and as many calls must fail
-//! as were in flight; in the other those few whose answer had left the node succeed.
+//! as were in flight; in the other those few whose answer had left the node succeed. Calls that are sent between the death and its
+//! being seen are in flight there as well, and counted apart.
 
 use std::{
     sync::{
@@ -53,6 +54,8 @@ struct Failed {
 #[derive(Debug)]
 struct Kill {
     at: Instant,
+    /// When the channel had seen it, and began no more calls there.
+    noticed: Instant,
     stopped: bool,
     address: String,
     /// Calls in flight there that may not be repeated.
@@ -75,6 +78,7 @@ pub(crate) fn kills(settings: &Settings) -> Report {
         ("calls", 0),
         ("in flight", 0),
         ("failed", 0),
+        ("sent later", 0),
         ("unexplained", 0),
         ("repeatable", 0),
         ("its failed", 0),
@@ -163,19 +167,23 @@ async fn kill(node: &mut Node, channels: &Channels, stopped: bool) -> Kill {
     node.child.kill();
     let once = view::inflight(&channels.once, &node.address);
     let again = view::inflight(&channels.again, &node.address);
-    let kill = Kill { at: Instant::now(), stopped, address: node.address.clone(), once, again };
+    let at = Instant::now();
+    view::until_gone(&channels.once, &node.address).await;
     node.child.ended().await;
-    kill
+    Kill { at, noticed: Instant::now(), stopped, address: node.address.clone(), once, again }
 }
 
 /// Holds every failure against the kills.
 fn judge(kills: &[Kill], failed: &[Failed], calls: u64, twice: usize) -> Vec<f64> {
     let (again, once): (Vec<&Failed>, Vec<&Failed>) = failed.iter().partition(|failed| failed.idempotent);
-    let mut unexplained = once.len() as f64;
+    let (mut unexplained, mut later) = (once.len() as f64, 0.0);
     for kill in kills {
-        let explained = once.iter().filter(|failed| kill.explains(failed)).count() as f64;
-        let expected = f64::from(kill.once);
-        unexplained -= explained.min(expected);
+        let there = once.iter().filter(|failed| kill.explains(failed));
+        let (before, after): (Vec<&&Failed>, Vec<&&Failed>) =
+            there.partition(|failed| failed.begun <= kill.at);
+        let (explained, expected) = (before.len() as f64, f64::from(kill.once));
+        later += after.len() as f64;
+        unexplained -= explained.min(expected) + after.len() as f64;
         if kill.stopped {
             // All of them: one that did not fail was sent again, which it may not be.
             unexplained += (expected - explained).max(0.0);
@@ -187,6 +195,7 @@ fn judge(kills: &[Kill], failed: &[Failed], calls: u64, twice: usize) -> Vec<f64
         calls as f64,
         in_flight(|kill| kill.once),
         once.len() as f64,
+        later,
         unexplained,
         in_flight(|kill| kill.again),
         again.len() as f64,
@@ -197,9 +206,9 @@ fn judge(kills: &[Kill], failed: &[Failed], calls: u64, twice: usize) -> Vec<f64
 // === impl Kill ===
 
 impl Kill {
-    /// Whether this kill can be why that call failed: the call was under way, and says that it was there.
+    /// Whether this kill can be why that call failed: it was begun before the death was seen, and says that it was there.
     fn explains(&self, failed: &Failed) -> bool {
-        failed.begun <= self.at
+        failed.begun <= self.noticed
             && failed.status.code() == Code::Unavailable
             && failed.status.message().contains(&self.address)
     }

@@ -25,13 +25,26 @@ pub(super) fn inflight(channel: &Channel, address: &str) -> u32 {
 
 /// Waits until this channel can call the node.
 pub(super) async fn until_ready(channel: &Channel, address: &str) {
-    let ready = async {
-        while status(channel, address).is_none_or(|status| status.state != NodeState::Ready) {
+    until("a node that registered is found", || is_ready(channel, address)).await;
+}
+
+/// Waits until this channel knows that it cannot call the node.
+pub(super) async fn until_gone(channel: &Channel, address: &str) {
+    until("a node that died is missed", || !is_ready(channel, address)).await;
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let held = async {
+        while !holds() {
             // A channel does not tell of its nodes.
-            sleep(Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(PATIENCE, ready).await.expect("a node that registered is found");
+    timeout(PATIENCE, held).await.expect(what);
+}
+
+fn is_ready(channel: &Channel, address: &str) -> bool {
+    status(channel, address).is_some_and(|status| status.state == NodeState::Ready)
 }
 
 fn status(channel: &Channel, address: &str) -> Option<NodeStatus> {
