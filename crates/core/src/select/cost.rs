@@ -34,6 +34,9 @@ const RISE_MAX: f64 = 0.5;
 /// How many samples an estimate remembers: more if they came within `2R`, fewer if they took longer than `τ`.
 const SAMPLES: f64 = 100.0;
 
+/// The first good answer makes a node cost at most so many times what was assumed of it.
+const FIRST_MOST: f64 = 4.0;
+
 /// Queue lengths whose logarithm is looked up.
 const LN_TABLE: usize = 256;
 
@@ -112,14 +115,17 @@ impl Model {
         Estimate { g: cost.ln() + scaled_now, at: now }
     }
 
-    /// The estimate after the first call that a node has answered well.
+    /// The estimate after the first call that a node has answered well, of which until then there was an assumption.
     ///
-    /// Such a call pays for cold caches and a cold connection: it proves that the node works and may lower what it was assumed
-    /// to cost, but it must not send the node into exile.
+    /// Such a call may have paid for cold caches and a cold connection: it proves that the node works, but must not send it into
+    /// exile. A bad answer is not passed over either, since all who do not know the node assume the same of it, and come at once if it is too
+    /// little: with a call in half a minute each, it would take them that long to learn from a second answer what the first has said. A good one counts half: it may be luck, and the clients that had it would all stay.
     pub(super) fn after_first(&self, before: Estimate, seconds: f64, now: f64) -> Estimate {
         let scaled_now = now / self.decay;
-        let assumed = (before.g - scaled_now).exp();
-        let x = seconds.min(assumed).clamp(self.floor, SAMPLE_MAX.as_secs_f64());
+        let assumed = (before.g - scaled_now).exp().min(SAMPLE_MAX.as_secs_f64());
+        let believed =
+            if seconds < assumed { (seconds + assumed) / 2.0 } else { seconds.min(assumed * FIRST_MOST) };
+        let x = believed.clamp(self.floor, SAMPLE_MAX.as_secs_f64());
         Estimate { g: x.ln() + scaled_now, at: now }
     }
 

@@ -217,6 +217,23 @@ impl Load {
         let _ = self.0.g.compare_exchange(unknown, g.to_bits(), Relaxed, Relaxed);
     }
 
+    /// Whether there is an estimate and it says little any more: it has decayed to a third or less.
+    pub(super) fn is_stale(&self, now: f64) -> bool {
+        let Estimate { g, at } = self.0.estimate();
+        g > f64::NEG_INFINITY && now - at > self.0.model.decay
+    }
+
+    /// Raises an estimate to `least`, which makes an assumption of it: the next answer is the first again.
+    pub(super) fn hold_g(&self, least: f64) {
+        let before = self.0.g.load(Relaxed);
+        // When it is not exchanged a call has just ended, which tells more.
+        if f64::from_bits(before) < least
+            && self.0.g.compare_exchange(before, least.to_bits(), Relaxed, Relaxed).is_ok()
+        {
+            self.0.flags.fetch_and(!PROVEN, Relaxed);
+        }
+    }
+
     /// Its place in the order of nodes, drawn when it is first asked for.
     pub(super) fn rank(&self, rng: &mut fastrand::Rng) -> u64 {
         if self.known_rank() != 0 {

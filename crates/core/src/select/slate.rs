@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Filters, Load, NoPick, Shape, Strategy, Ticket,
+    Filters, Load, NoPick, Shape, Strategy, Ticket, assume,
     density::{Density, Sums},
     plan::{Making, Plan},
     strategy::Choices,
@@ -102,7 +102,7 @@ impl<T> Slate<T> {
     ) -> Self {
         let members = members.into_boxed_slice();
         if let Strategy::Adaptive(_) = strategy {
-            assume_median(&members);
+            assume::for_new(&members);
         }
         let density = Density::new(
             count_calls(&members),
@@ -165,9 +165,9 @@ impl<T> Slate<T> {
 
     /// Takes note of the time and of how many calls were made by then. To be called about once a second; it goes over all members.
     ///
-    /// New nodes get a little more than before.
-    /// From that the adaptive strategy learns how many nodes to compare ([`Choices::ByDensity`]), and among how many
-    /// ([`Aperture::ByFlow`](super::Aperture::ByFlow)). Without it, it compares eight among twenty. Returns whether a new slate is due,
+    /// New nodes get a little more than before. From that the adaptive strategy learns how many nodes to compare
+    /// ([`Choices::ByDensity`]), and among how many ([`Aperture::ByFlow`](super::Aperture::ByFlow)), and it takes nodes not heard of for
+    /// a while for what the others are in the middle. Without it, it compares eight among twenty. Returns whether a new slate is due,
     /// for another aperture, for other weights that nodes have reported, or to return to a better preference.
     pub fn tick(&self, now: Instant) -> bool {
         self.members.iter().for_each(|member| member.load.climb(now));
@@ -177,6 +177,7 @@ impl<T> Slate<T> {
             return self.members.iter().fold(waiting, weigh);
         }
         let Strategy::Adaptive(config) = &self.strategy else { return waiting };
+        assume::for_stale(&self.members, now);
         let inflight = self.members.iter().map(|member| u64::from(member.load.about_inflight())).sum();
         let sums = Sums { nodes: self.members.len(), calls: count_calls(&self.members), inflight };
         self.density.tick(sums, now, config) || waiting
@@ -239,20 +240,6 @@ impl<T> fmt::Debug for Slate<T> {
             .field("filters", &self.filters)
             .field("members", &self.members.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// Lets nodes of which nothing is known begin at the median of the others: neither in front, where every client would send its
-/// next call, nor at the end.
-fn assume_median<T>(members: &[Member<T>]) {
-    let mut known: Vec<f64> = members.iter().filter_map(|member| member.load.known_g()).collect();
-    if known.is_empty() || known.len() == members.len() {
-        return;
-    }
-    let middle = known.len() / 2;
-    let (_, median, _) = known.select_nth_unstable_by(middle, f64::total_cmp);
-    for member in members {
-        member.load.assume_g(*median);
     }
 }
 

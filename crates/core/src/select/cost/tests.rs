@@ -210,10 +210,12 @@ fn the_first_good_answer_proves_the_node_but_does_not_exile_it() {
     let first = model.after_first(Estimate::UNKNOWN, 0.5, now);
     assert!((model.project(first, now) - model.floor).abs() < 1e-9);
     let assumed = model.after(Estimate::UNKNOWN, Sample::Answered(0.05), now);
-    let kept = model.after_first(assumed, 0.5, now);
-    assert!((model.project(kept, now) - 0.05).abs() < 1e-9);
+    for (answer, cost) in [(0.1, 0.1), (0.2, 0.2), (0.5, 0.2)] {
+        let raised = model.after_first(assumed, answer, now);
+        assert!((model.project(raised, now) - cost).abs() < 1e-9, "{answer}");
+    }
     let lowered = model.after_first(assumed, 0.02, now);
-    assert!((model.project(lowered, now) - 0.02).abs() < 1e-9);
+    assert!((model.project(lowered, now) - 0.035).abs() < 1e-9);
     let second = model.after(first, Sample::Answered(0.5), now + 1.0);
     assert!((model.project(second, now + 1.0) - 0.5).abs() < 1e-9);
 }

@@ -148,16 +148,16 @@ fn nothing_is_known_of_a_new_load() {
 }
 
 #[test]
-fn an_assumption_gives_way_to_the_first_answer_and_never_replaces_one() {
+fn an_assumption_counts_as_much_as_the_first_answer_and_never_replaces_one() {
     let now = Instant::now();
     let known = load_with_cost(50 * MS, now);
     let new = Load::new();
     new.assume_g(known.known_g().unwrap());
     assert_cost(&new, 50 * MS, now);
     new.ticket().mark(Outcome::Success, 10 * MS, now);
-    assert_cost(&new, 10 * MS, now);
+    assert_cost(&new, 30 * MS, now);
     new.assume_g(known.known_g().unwrap());
-    assert_cost(&new, 10 * MS, now);
+    assert_cost(&new, 30 * MS, now);
 }
 
 #[test]

@@ -138,6 +138,10 @@ impl Load {
         self.0.tally.typical.store(typical.as_secs_f32().to_bits(), Relaxed);
     }
 
+    /// For how long a new node gets less than its share where nothing else was asked for: long enough for a cold one to warm up,
+    /// short enough for a fleet that grows because it must.
+    pub const RAMP: Duration = Duration::from_secs(5);
+
     /// Lets the node get its full share of calls only after `window`, of which `gone` is over at `now`, and less before, down to
     /// a tenth. Strategies that send the same to the same node take no notice, and nor does anyone while more than half of a
     /// slate's nodes are new.

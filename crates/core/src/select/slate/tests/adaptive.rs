@@ -125,6 +125,52 @@ fn a_new_node_begins_at_the_median_of_the_others() {
     assert_eq!(slate.members()[5].load.latency(), None, "assumed, not measured");
 }
 
+/// A zone that comes back after a minute must not look better than the nodes that have carried its calls meanwhile.
+#[test]
+fn a_node_not_heard_of_for_a_while_is_taken_for_the_median_of_those_that_answer() {
+    let (members, start) = (members(6), Instant::now());
+    let slate = slate(&Strategy::default(), members.clone());
+    let heard = |n: usize, cost: Duration, second: u64| {
+        let now = start + Duration::from_secs(second);
+        members[n].load.ticket().mark(Outcome::Success, cost, now);
+        slate.tick(now);
+    };
+    for second in 0..5 {
+        (0..6).for_each(|n| heard(n, 20 * MS, second));
+    }
+    members[0].load.ticket().mark(Outcome::Failure, MS, start + Duration::from_secs(5));
+    let cost = |n: usize, second: u64| members[n].load.cost(start + Duration::from_secs(second)).unwrap();
+    for second in 5..90 {
+        // The first two are gone; the last is faster than the others, and may be.
+        (2..5).for_each(|n| heard(n, 20 * MS, second));
+        heard(5, 2 * MS, second);
+    }
+    for (n, least, most) in [(0, 19, 21), (1, 19, 21), (3, 19, 21), (5, 2, 3)] {
+        assert!((least * MS..most * MS).contains(&cost(n, 89)), "{n}: {:?}", cost(n, 89));
+    }
+    heard(0, 10 * MS, 90);
+    assert!(
+        cost(0, 90).abs_diff(15 * MS) < MS,
+        "an answer and what was assumed count alike: {:?}",
+        cost(0, 90)
+    );
+}
+
+/// With nobody heard of, all have decayed alike, and there is nothing to hold them to.
+#[test]
+fn after_a_quiet_night_nodes_stand_to_each_other_as_before() {
+    let (members, start) = (members(3), Instant::now());
+    let slate = slate(&Strategy::default(), members.clone());
+    for (n, member) in members.iter().enumerate() {
+        (0..2).for_each(|_| member.load.ticket().mark(Outcome::Success, MS * 10 * (n as u32 + 1), start));
+    }
+    let cost = |n: usize, now| members[n].load.cost(now).unwrap().as_secs_f64();
+    let ratio = |now| cost(2, now) / cost(0, now);
+    let (evening, morning) = (ratio(start), start + Duration::from_secs(60));
+    slate.tick(morning);
+    assert!((ratio(morning) / evening - 1.0).abs() < 1e-6);
+}
+
 #[test]
 fn a_cold_client_tries_every_node_once_before_any_twice() {
     let slate = slate(&Strategy::Adaptive(adaptive(8)), members(8));
