@@ -4,7 +4,8 @@
 //! same results, to the byte. Beside it run the algorithms of peers, on the same machines and with the same calls.
 //!
 //! A `scenario` is a file. `run` runs it for each policy, value and seed; each run is a `world` of clients with a `balancer`
-//! each and a `fleet` of nodes; what is `measure`d there becomes a `report`.
+//! each and a `fleet` of nodes; what is `measure`d there becomes a `report`. What clients hear of the
+//! nodes while a registry fails is `news`. A `study` is what needs no calls.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing tables is what this program is for")]
 
@@ -13,11 +14,13 @@ mod clock;
 mod fleet;
 mod histogram;
 mod measure;
+mod news;
 mod random;
 mod report;
 mod run;
 mod scenario;
 mod shelf;
+mod study;
 mod world;
 
 use std::{
@@ -37,7 +40,7 @@ Runs scenarios, and says what came of them.
 
 Usage: cargo xtask sim [NAME | FILE.toml]... [--quick] [--seeds N] [--docs] [--list]
 
-Without a name: all of dev/sim/scenarios.
+Without a name: all of dev/sim/scenarios, and the studies.
 
 Options:
   --quick     one seed: to see that it works, not to quote
@@ -112,6 +115,12 @@ fn serve(asked: &Asked) -> Result<bool, String> {
                 scenario.seeds = asked.seeds.unwrap_or(scenario.seeds);
                 let (report, misses) = run_one(&scenario)?;
                 well &= misses == 0;
+                report
+            }
+            shelf::Kind::Study(study) => {
+                let (report, misses) = study.report();
+                misses.iter().for_each(|miss| eprintln!("not as expected: {miss}"));
+                well &= misses.is_empty();
                 report
             }
         };

@@ -54,6 +54,8 @@ pub(crate) enum Over {
     P50,
     P99,
     Errors,
+    /// Attempts sent in that second, by the calls that began in it.
+    Attempts,
     /// The watched nodes' share of attempts, as a multiple of the fair one.
     Share,
     /// Calls in flight on watched nodes, as a multiple of those on the others.
@@ -287,6 +289,7 @@ impl Tally {
             Over::P50 => second.latency.quantile(0.5) / SECOND as f64,
             Over::P99 => second.latency.quantile(0.99) / SECOND as f64,
             Over::Errors => second.errors as f64 / second.calls as f64,
+            Over::Attempts => second.attempts as f64 / second.calls as f64,
             Over::Share | Over::Inflight => second.share() / second.fair,
         };
         self.seconds.iter().enumerate().map(|(second, one)| (second as f64, read(one))).collect()
@@ -424,6 +427,7 @@ impl Over {
             Self::P50 => "p50",
             Self::P99 => "p99",
             Self::Errors => "errors",
+            Self::Attempts => "attempts a call",
             Self::Share => "share of the watched nodes, of their fair one",
             Self::Inflight => "calls in flight on the watched nodes, of those on the others",
         }
@@ -433,7 +437,7 @@ impl Over {
         match self {
             Self::P50 | Self::P99 => ("ms", 0.001),
             Self::Errors => ("%", 0.01),
-            Self::Share | Self::Inflight => ("", 1.0),
+            Self::Attempts | Self::Share | Self::Inflight => ("", 1.0),
         }
     }
 }

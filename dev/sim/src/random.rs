@@ -14,6 +14,7 @@ pub(crate) enum Stream {
     Policy,
     Network,
     Subset,
+    Registry,
 }
 
 /// The seed of a run, from which those of all its streams come.

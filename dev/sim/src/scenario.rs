@@ -3,11 +3,16 @@
 //! `dev/sim/scenarios` has them all; `dev/sim/README.md` says what may stand in one.
 
 mod check;
+mod registry;
 mod span;
 
+use callsign_core::retry::RetryBudget;
 use serde::Deserialize;
 
-pub(crate) use self::span::Span;
+pub(crate) use self::{
+    registry::{Discovery, RegistryPlan, RegistryTrouble},
+    span::Span,
+};
 use crate::measure::{Metric, Over};
 
 #[derive(Debug, Clone, Deserialize)]
@@ -31,6 +36,8 @@ pub(crate) struct Scenario {
     pub(crate) network: Network,
     pub(crate) fleet: Fleet,
     pub(crate) work: Work,
+    /// Where clients hear of the nodes, and what befalls it; without it they hear of each change in time.
+    pub(crate) registry: Option<RegistryPlan>,
     #[serde(default)]
     pub(crate) fault: Vec<Fault>,
     #[serde(default)]
@@ -223,6 +230,11 @@ pub(crate) struct Policy {
     /// Whether failed calls are repeated, within the default budget.
     #[serde(default)]
     pub(crate) retries: bool,
+    /// Repeats per call that are allowed, in place of the default budget.
+    budget: Option<f64>,
+    /// Where the scenario has a registry: what its clients believe of it.
+    #[serde(default)]
+    pub(crate) discovery: Discovery,
     /// Probes per call, of Prequal.
     pub(crate) probes: Option<f64>,
     /// Above which quantile of calls in flight a node counts as hot, of Prequal.
@@ -427,6 +439,12 @@ impl Fault {
 impl Policy {
     pub(crate) fn label(&self) -> &str {
         self.label.as_deref().unwrap_or(&self.name)
+    }
+
+    /// What one client may repeat.
+    pub(crate) fn budget(&self) -> Result<RetryBudget, String> {
+        let asked = self.budget.map(|ratio| RetryBudget::new(ratio, 0));
+        asked.transpose().map(Option::unwrap_or_default).map_err(|error| error.to_string())
     }
 }
 

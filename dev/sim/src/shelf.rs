@@ -1,11 +1,14 @@
-//! What there is to be run: the scenarios of `dev/sim/scenarios`, and files of one's own.
+//! What there is to be run: the scenarios of `dev/sim/scenarios`, the studies, and files of one's own.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use crate::scenario::Scenario;
+use crate::{
+    scenario::Scenario,
+    study::{self, Study},
+};
 
 pub(crate) struct Item {
     pub(crate) name: String,
@@ -16,6 +19,7 @@ pub(crate) struct Item {
 
 pub(crate) enum Kind {
     Scenario(Box<Scenario>),
+    Study(Study),
 }
 
 // === impl Item ===
@@ -24,7 +28,12 @@ impl Item {
     pub(crate) fn title(&self) -> &str {
         match &self.kind {
             Kind::Scenario(scenario) => &scenario.title,
+            Kind::Study(study) => study.title,
         }
+    }
+
+    fn of(study: Study) -> Self {
+        Self { name: study.name.to_owned(), source: study.source.to_owned(), kind: Kind::Study(study) }
     }
 
     fn read(path: &Path) -> Result<Self, String> {
@@ -40,13 +49,17 @@ impl Item {
 pub(crate) fn choose(names: &[String]) -> Result<Vec<Item>, String> {
     let all = paths()?;
     if names.is_empty() {
-        return all.iter().map(|path| Item::read(path)).collect();
+        let studies = study::ALL.into_iter().map(|study| Ok(Item::of(study)));
+        return all.iter().map(|path| Item::read(path)).chain(studies).collect();
     }
     names
         .iter()
         .map(|name| {
             if name.ends_with(".toml") {
                 return Item::read(Path::new(name));
+            }
+            if let Some(study) = study::ALL.into_iter().find(|study| study.name == name) {
+                return Ok(Item::of(study));
             }
             let path = all.iter().find(|path| path.file_stem().is_some_and(|stem| *stem == **name));
             path.map_or_else(|| Err(unknown(name, &all)), |path| Item::read(path))
@@ -70,7 +83,8 @@ fn paths() -> Result<Vec<PathBuf>, String> {
 }
 
 fn unknown(name: &str, all: &[PathBuf]) -> String {
-    let names: Vec<_> =
-        all.iter().filter_map(|path| path.file_stem()).map(|name| name.to_string_lossy()).collect();
+    let stems =
+        all.iter().filter_map(|path| path.file_stem()).map(|stem| stem.to_string_lossy().into_owned());
+    let names: Vec<_> = stems.chain(study::ALL.map(|study| study.name.to_owned())).collect();
     format!("there is no scenario {name:?}: choose from {}, or name a file", names.join(", "))
 }

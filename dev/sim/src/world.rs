@@ -23,6 +23,7 @@ use crate::{
     clock::{Clock, Nanos, SECOND},
     fleet::{Fleet, Job, Machine},
     measure::Tally,
+    news::{self, News},
     random::{Seeds, Stream, exponential},
     scenario::{Scenario, Trouble},
 };
@@ -50,6 +51,8 @@ pub(crate) struct World<'a> {
     machines: Vec<Rng>,
     network: Rng,
     probes: Vec<usize>,
+    /// What clients hear, if there is a registry that tells them.
+    news: Vec<News>,
     tally: Tally,
     trace: Option<String>,
 }
@@ -78,6 +81,7 @@ impl<'a> World<'a> {
             machines: Vec::new(),
             network: seeds.stream(Stream::Network, 0),
             probes: Vec::new(),
+            news: if scenario.registry.is_some() { news::all(scenario, seeds)? } else { Vec::new() },
             tally: Tally::new(scenario),
             trace: None,
         };
@@ -107,6 +111,9 @@ impl<'a> World<'a> {
 
     fn begin(&mut self) {
         (0..self.scenario.fleet.count).for_each(|_| self.add_node());
+        for (index, news) in self.news.iter().enumerate() {
+            self.agenda.push(news.at, Event::News { index: index as u32 });
+        }
         for client in 0..self.clients.len() {
             self.learn(client);
             self.next_arrival(client);
@@ -183,6 +190,7 @@ impl<'a> World<'a> {
             Event::Notice { client, node, ready } => self.notice(client as usize, node as usize, ready),
             Event::Change { index } => self.change(index as usize),
             Event::Learn { client } => self.learn(client as usize),
+            Event::News { index } => self.hear(index as usize),
             Event::Warm { node, times } => {
                 self.fleet.get_mut(node as usize).slow(1.0 / times, self.now);
                 self.plan(node as usize);

@@ -30,9 +30,6 @@ pub(super) struct Ours {
     rng: Rng,
 }
 
-/// The channel's own.
-const SLOW_START: Duration = Duration::from_secs(30);
-
 // === impl Ours ===
 
 impl Ours {
@@ -48,7 +45,7 @@ impl Ours {
             slate,
             seats: Vec::new(),
             health: Health::new(config, 0),
-            slow_start: policy.slow_start.map_or(SLOW_START, Span::duration),
+            slow_start: policy.slow_start.map_or(Load::RAMP, Span::duration),
             rng,
         })
     }

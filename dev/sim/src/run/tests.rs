@@ -10,7 +10,7 @@ const QUICK: [&str; 2] = ["slow-node", "gray-failure"];
 #[test]
 fn one_slow_node_and_one_that_fails_fast_cost_what_was_published() {
     for item in shelf::choose(&QUICK.map(str::to_owned)).unwrap() {
-        let Kind::Scenario(mut scenario) = item.kind;
+        let Kind::Scenario(mut scenario) = item.kind else { panic!("{} is a scenario", item.name) };
         scenario.seeds = 1;
         let results = run(&scenario, &|| {}).unwrap();
         assert_eq!(results.misses(&scenario, true), [], "{}", item.name);
@@ -19,7 +19,8 @@ fn one_slow_node_and_one_that_fails_fast_cost_what_was_published() {
 
 #[test]
 fn a_result_that_is_not_as_expected_is_told() {
-    let Kind::Scenario(mut scenario) = shelf::choose(&["gray-failure".to_owned()]).unwrap().remove(0).kind;
+    let item = shelf::choose(&["gray-failure".to_owned()]).unwrap().remove(0);
+    let Kind::Scenario(mut scenario) = item.kind else { panic!("it is a scenario") };
     scenario.seeds = 1;
     scenario.policy.retain(|policy| policy.label() == "adaptive");
     // Without the charge for errors it is what the expectation guards against.

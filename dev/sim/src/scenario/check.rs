@@ -74,6 +74,14 @@ impl Scenario {
                 ensure(times > 0.0 && times.is_finite(), || "slow must be above zero".to_owned())?;
             }
         }
+        if let Some(registry) = &self.registry {
+            ensure(self.change.is_empty(), || "with a [registry] no nodes come and go yet".to_owned())?;
+            ensure(registry.ttl.seconds() > 0.0, || "[registry] ttl must be above zero".to_owned())?;
+            let in_order = registry.trouble.is_sorted_by(|before, after| before.end() <= after.at());
+            ensure(in_order && registry.trouble.iter().all(|trouble| trouble.at() <= trouble.end()), || {
+                "the registry's troubles must come one after the other".to_owned()
+            })?;
+        }
         let mut nodes = self.fleet.count;
         for change in &self.change {
             ensure(change.at < self.duration, || "a change comes after the end".to_owned())?;
@@ -89,6 +97,7 @@ impl Scenario {
         ensure(!self.policy.is_empty(), || "there is no [[policy]]".to_owned())?;
         let labels: HashSet<_> = self.policy.iter().map(super::Policy::label).collect();
         ensure(labels.len() == self.policy.len(), || "two policies have the same label".to_owned())?;
+        self.policy.iter().try_for_each(|policy| policy.budget().map(drop))?;
         self.policy.iter().try_for_each(balancer::check)
     }
 

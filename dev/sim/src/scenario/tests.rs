@@ -37,6 +37,7 @@ fn what_makes_no_sense_is_refused_in_words() {
         ("duration = '10s'", "duration = '10s'\nwarmup = '10s'", "warm-up"),
         ("use = 'adaptive'", "use = 'adaptiv'", "did you mean \"adaptive\""),
         ("use = 'adaptive'", "use = 'xyz'", "tower-peak-ewma"),
+        ("use = 'adaptive'", "use = 'adaptive', budget = 11.0", "ratio"),
         ("use = 'adaptive'", "use = 'adaptive', decay = '0s'", "decay"),
         ("label = 'all-knowing'", "label = 'adaptive'", "same label"),
         ("show = ['p99']", "show = []", "no metric"),

@@ -62,6 +62,10 @@ pub(super) enum Event {
     Learn {
         client: u32,
     },
+    /// A client hears of other nodes, by the directory.
+    News {
+        index: u32,
+    },
     /// A node's caches are warm.
     Warm {
         node: u32,

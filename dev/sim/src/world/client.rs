@@ -33,7 +33,7 @@ impl Client {
             arrivals: seeds.stream(Stream::Arrivals, index),
             draws: seeds.stream(Stream::Calls, index),
             rng: seeds.stream(Stream::Policy, index),
-            budget: RetryBudget::default(),
+            budget: scenario.policy[0].budget()?,
             subset_seed: seeds.stream(Stream::Subset, index).u64(..),
             seats: Vec::new(),
             away: Vec::new(),

@@ -5,6 +5,7 @@ use callsign_core::select::Outcome;
 use super::{World, agenda::Event, call::Stage};
 use crate::{
     clock::{Nanos, SECOND},
+    news::News,
     scenario::Trouble,
 };
 
@@ -93,6 +94,12 @@ impl World<'_> {
             let at = self.now + self.network.u64(..spread);
             self.agenda.push(at, Event::Learn { client: client as u32 });
         }
+    }
+
+    /// A client's directory has published.
+    pub(super) fn hear(&mut self, index: usize) {
+        let News { at: _, client, members } = &self.news[index];
+        self.clients[*client].learn(self.scenario, members, self.now);
     }
 
     /// A client hears of the members.
