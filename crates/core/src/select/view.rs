@@ -160,9 +160,11 @@ impl Candidate {
     }
 }
 
-/// Whether verdicts are to be ignored, since with them hardly anybody could be used. Nodes of weight zero do not count.
+/// Whether verdicts are to be ignored, since with them hardly anybody could be used. Nodes of weight zero do not count, and neither
+/// do those that leave.
 fn is_panic<T>(passing: &Passing<'_, T>, before: bool) -> bool {
-    let counted = || passing.iter().filter(|(_, member)| member.node.weight() != Some(0));
+    let counts = |member: &Member<T>| member.node.weight() != Some(0) && !member.load.is_leaving();
+    let counted = || passing.iter().filter(|(_, member)| counts(member));
     let ejected = counted().filter(|(_, member)| member.load.is_ejected()).count();
     if ejected == 0 {
         return false;

@@ -25,10 +25,13 @@ const RAMPING: u32 = 16;
 /// Something has happened that is worth a look.
 const ALARMED: u32 = 32;
 
+/// The node has said that it leaves.
+const LEAVING: u32 = 64;
+
 /// What may be held against a node: a mask over the flags.
-pub(in crate::select) const ALL: u32 = READY | EJECTED | PROBING;
+pub(in crate::select) const ALL: u32 = FACTS | EJECTED | PROBING;
 /// In panic only facts count.
-pub(in crate::select) const FACTS: u32 = READY;
+pub(in crate::select) const FACTS: u32 = READY | LEAVING;
 
 /// The least chance that a node has at the beginning of its ramp.
 const RAMP_LEAST: f64 = 0.1;
@@ -76,6 +79,24 @@ impl Load {
     /// Whether the node belongs to those that picks are drawn from.
     pub(in crate::select) fn may_be_drawn(&self, mask: u32) -> bool {
         self.0.flags.load(Relaxed) & mask & !PROBING == READY
+    }
+
+    /// Says whether the node is about to leave, by its own word. It is picked then only where no other node can be: it is neither
+    /// usable nor unhealthy, so no verdict on others depends on it. Picks see it at once; a slate made afterwards has it in its
+    /// tables.
+    pub fn set_leaving(&self, leaving: bool) {
+        if leaving {
+            self.0.flags.fetch_or(LEAVING, Relaxed);
+        } else {
+            self.0.flags.fetch_and(!LEAVING, Relaxed);
+        }
+    }
+
+    /// Whether the node has said that it leaves.
+    #[must_use]
+    #[inline]
+    pub fn is_leaving(&self) -> bool {
+        self.0.flags.load(Relaxed) & LEAVING != 0
     }
 
     /// Whether the node may not be picked although it is ready.

@@ -3,6 +3,7 @@
 mod adaptive;
 mod busy;
 mod filters;
+mod leaving;
 mod oracle;
 mod shape;
 mod turns;
