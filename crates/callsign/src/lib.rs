@@ -9,6 +9,7 @@
 
 pub mod client;
 mod deadline;
+mod draining;
 mod grpc_timeout;
 mod orca;
 pub mod server;

@@ -38,6 +38,7 @@ mod handle;
 mod health;
 mod identity;
 mod lifecycle;
+mod limit;
 mod load_reports;
 mod meter;
 mod mount;
@@ -57,6 +58,7 @@ pub use self::{
     connection::ConnectionInfo,
     handle::{Handle, Phase},
     health::Health,
+    limit::{ConcurrencyLimit, Priority},
     load_reports::LoadReporter,
     meter::CallMeter,
 };

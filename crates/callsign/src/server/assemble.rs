@@ -19,6 +19,7 @@ use super::{
     health::Health,
     identity::random_node_id,
     lifecycle::{Lifecycle, Registering},
+    limit::Gate,
     mount::Mounts,
     strays::Said,
 };
@@ -84,6 +85,7 @@ impl Builder {
         self.id.as_ref().map(NodeId::new).transpose()?;
         self.drain.check()?;
         self.limits.check()?;
+        self.concurrency.check()?;
         let fail = |message: String| Err(Error::invalid("build the server", message));
         if let Some(service) = self.twice.first() {
             return fail(format!("the service {service} was added twice"));
@@ -126,7 +128,8 @@ impl Builder {
         if self.reflection {
             add_reflection(&mut self.mounts, &self.descriptors, services)?;
         }
-        let calls = Calls::new(self.mounts);
+        let gate = Gate::new(&self.concurrency, fastrand::u64(..));
+        let calls = Calls::new(self.mounts, gate, self.prioritise);
         let tasks = Tasks::new();
         let acceptor = Acceptor {
             listener,

@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, convert::Infallible, fmt, future::Future, sync:
 use axum::Router;
 use bytes::Bytes;
 use callsign_core::{Registry, model::keys, registry::RegisterOptions};
-use http::{Request, Response};
+use http::{Request, Response, request::Parts};
 use tonic::{body::Body, server::NamedService};
 use tower_service::Service;
 
 use super::{
+    call::Prioritise,
     config::{DrainConfig, Limits, OnRegisterFailure},
     lifecycle::Ready,
+    limit::{ConcurrencyLimit, Priority},
     load_reports::LoadReporter,
     mount::Mounts,
     tls::ServerTls,
@@ -40,6 +42,8 @@ pub struct Builder {
     pub(super) drain: DrainConfig,
     pub(super) limits: Limits,
     pub(super) tls: Option<ServerTls>,
+    pub(super) concurrency: ConcurrencyLimit,
+    pub(super) prioritise: Option<Prioritise>,
     pub(super) healthy: bool,
     pub(super) ready: Option<Ready>,
     pub(super) mounts: Mounts,
@@ -79,6 +83,8 @@ impl Builder {
             drain: DrainConfig::default(),
             limits: Limits::default(),
             tls: None,
+            concurrency: ConcurrencyLimit::default(),
+            prioritise: None,
             healthy: true,
             ready: None,
             twice: Vec::new(),
@@ -179,6 +185,30 @@ impl Builder {
     #[cfg(feature = "tls")]
     pub fn tls(self, tls: ServerTls) -> Self {
         Self { tls: Some(tls), ..self }
+    }
+
+    /// How many calls to work on at once; [`ConcurrencyLimit::adaptive`] when not called.
+    pub fn concurrency_limit(self, limit: ConcurrencyLimit) -> Self {
+        Self { concurrency: limit, ..self }
+    }
+
+    /// How much a call matters when there are too many, by the head of its request; what its caller says when not called.
+    ///
+    /// Where callers are not to be believed, decide by what you know of them:
+    ///
+    /// ```
+    /// use callsign::server::{Builder, Priority};
+    ///
+    /// fn prioritised(builder: Builder) -> Builder {
+    ///     builder.priority(|request| match request.uri.path() {
+    ///         "/shop.Orders/Pay" => Priority::Critical,
+    ///         "/shop.Orders/Export" => Priority::Sheddable,
+    ///         _ => Priority::Default,
+    ///     })
+    /// }
+    /// ```
+    pub fn priority(self, priority: impl Fn(&Parts) -> Priority + Send + Sync + 'static) -> Self {
+        Self { prioritise: Some(Box::new(priority)), ..self }
     }
 
     /// What must have happened before the server counts as healthy: caches filled, migrations run. It answers meanwhile, but

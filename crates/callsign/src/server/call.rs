@@ -1,14 +1,18 @@
 //! One call on the server: counted from its arrival to the end of its reply, and ended by its deadline, by its caller's going
 //! away, by the server's leaving, or by a panic of its handler, each with a status that the caller can read.
 //!
-//! A call passes two points. It is *received* by its connection's task, which is when its deadline begins to count. It *begins*
-//! in a task of its own, when a thread is free for it: on a busy server that may be a while later, so its deadline is looked at
-//! again before its handler runs.
+//! A call passes two points. It is *received* by its connection's task, which is when its deadline begins to count and when it is
+//! refused if there are too many. It *begins* in a task of its own, when a thread is free for it: on a busy server that may be a
+//! while later, so its deadline is looked at again before its handler runs. It holds its place among those that the server works
+//! on from its receipt to the head of its reply.
 
 mod body;
 mod end;
+mod refusal;
+mod request;
 
 use std::{
+    fmt,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -17,39 +21,56 @@ use std::{
 };
 
 use bytes::Bytes;
+use callsign_core::select::hash_key;
 use futures_util::FutureExt as _;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, request::Parts};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 
 pub(crate) use self::body::CallBody;
-use self::end::{End, Time, Why};
+use self::{
+    end::{End, Time, Why},
+    refusal::{overloaded, panicked, refusal},
+    request::RequestBody,
+};
 use super::{
     connection::ConnectionInfo,
+    limit::{Gate, Left, Place, Priority, Refused},
     meter::CallMeter,
-    mount::{Mounts, is_grpc, plain},
+    mount::{Mounts, is_grpc},
 };
-use crate::BoxError;
+use crate::{BoxError, draining::DRAINING};
+
+/// How much a call matters, by its request.
+pub(crate) type Prioritise = Box<dyn Fn(&Parts) -> Priority + Send + Sync>;
 
 /// What all calls of a server share.
-#[derive(Debug)]
 pub(crate) struct Calls {
     mounts: Mounts,
     meter: CallMeter,
+    /// None when there is no limit.
+    gate: Option<Arc<Gate>>,
+    /// None to believe what the caller says.
+    prioritise: Option<Prioritise>,
+    /// What the gate's time counts from.
+    epoch: Instant,
     inflight: AtomicUsize,
     idle: Notify,
     /// Ends health watches and reflection streams, which would otherwise last as long as their client likes.
     chatter_ends: CancellationToken,
     /// Ends every call.
     all_ends: CancellationToken,
+    /// Ends replies that have begun and wait for more to say.
+    streams_end: CancellationToken,
 }
 
 /// A call's place in the count, until its reply has been sent or is dropped.
-#[derive(Debug)]
 struct Underway {
     /// None for health checks and reflection, which are not counted.
     calls: Option<Arc<Calls>>,
+    /// None when there is no limit.
+    place: Option<Arc<Place>>,
     /// What became of it is known.
     settled: bool,
 }
@@ -65,14 +86,19 @@ struct Received {
 // === impl Calls ===
 
 impl Calls {
-    pub(crate) fn new(mounts: Mounts) -> Arc<Self> {
+    pub(crate) fn new(mounts: Mounts, gate: Option<Arc<Gate>>, prioritise: Option<Prioritise>) -> Arc<Self> {
+        let all_ends = CancellationToken::new();
         Arc::new(Self {
             mounts,
-            meter: CallMeter::default(),
+            meter: CallMeter::new(gate.clone()),
+            gate,
+            prioritise,
+            epoch: Instant::now(),
             inflight: AtomicUsize::new(0),
             idle: Notify::new(),
             chatter_ends: CancellationToken::new(),
-            all_ends: CancellationToken::new(),
+            streams_end: all_ends.child_token(),
+            all_ends,
         })
     }
 
@@ -106,6 +132,11 @@ impl Calls {
         self.chatter_ends.cancel();
     }
 
+    /// Ends streams of replies that have begun, with UNAVAILABLE.
+    pub(crate) fn end_streams(&self) {
+        self.streams_end.cancel();
+    }
+
     /// Ends all calls, with UNAVAILABLE.
     pub(crate) fn end_all(&self) {
         self.chatter_ends.cancel();
@@ -119,30 +150,78 @@ impl Calls {
         request: Request<B>,
     ) -> impl Future<Output = Response<CallBody>> + Send + use<B>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
         let now = Instant::now();
         let chatter = is_chatter(request.uri().path());
         let grpc = is_grpc(&request);
-        let cut = if chatter { &self.chatter_ends } else { &self.all_ends };
-        let time = if grpc { Time::of(&request, now) } else { Ok(None) };
-        let received = time.map(|time| {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(connection);
-            if let Some(time) = time {
-                request.extensions_mut().insert(time.deadline);
-            }
-            let underway = Underway::new((!chatter).then_some(self));
-            Received { end: End::new(time, cut.clone()), grpc, underway, request }
-        });
+        let draining = connection.clone();
+        let received = self.admit(connection, request, chatter, grpc, now);
         let calls = self.clone();
         async move {
-            match received {
+            let mut response = match received {
                 Ok(received) => calls.answer(received).await,
-                Err(status) => calls.refuse(status, grpc),
+                Err(refused) => {
+                    let (refused, underway) = *refused;
+                    refused.map(|inner| calls.whole(inner, grpc, underway))
+                }
+            };
+            if draining.is_draining() {
+                response.headers_mut().insert(&DRAINING, HeaderValue::from_static("1"));
             }
+            response
         }
+    }
+
+    /// Takes a request in, or says why not.
+    fn admit<B>(
+        self: &Arc<Self>,
+        connection: ConnectionInfo,
+        request: Request<B>,
+        chatter: bool,
+        grpc: bool,
+        now: Instant,
+    ) -> Result<Received, Box<(Response<Body>, Underway)>>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let time = if grpc { Time::of(&request, now) } else { Ok(None) };
+        let time = time.map_err(|status| Box::new((refusal(status, grpc), Underway::uncounted())))?;
+        let (parts, body) = request.into_parts();
+        let (underway, cut, body) = if chatter {
+            (Underway::uncounted(), &self.chatter_ends, Body::new(body))
+        } else {
+            let mut underway = Underway::new(self);
+            underway.place = match self.enter(&parts, now) {
+                Ok(place) => place,
+                Err(refused) => return Err(Box::new((overloaded(refused, grpc), underway))),
+            };
+            let body = match &underway.place {
+                Some(place) => Body::new(RequestBody::new(body, place.clone(), self.epoch)),
+                None => Body::new(body),
+            };
+            (underway, &self.all_ends, body)
+        };
+        let mut request = Request::from_parts(parts, body);
+        request.extensions_mut().insert(connection);
+        if let Some(time) = time {
+            request.extensions_mut().insert(time.deadline);
+        }
+        Ok(Received { end: End::new(time, cut.clone()), grpc, underway, request })
+    }
+
+    /// A place among the calls that are worked on, if there is to be such a thing.
+    fn enter(&self, parts: &Parts, now: Instant) -> Result<Option<Arc<Place>>, Refused> {
+        let Some(gate) = &self.gate else { return Ok(None) };
+        let priority = match &self.prioritise {
+            Some(prioritise) => prioritise(parts),
+            None => Priority::of(&parts.headers),
+        };
+        // Which class a method falls into is of no matter, if it is always the same.
+        let class = hash_key(parts.uri.path().as_bytes()) as usize;
+        gate.enter(priority, class, now - self.epoch).map(|place| Some(Arc::new(place)))
     }
 
     async fn answer(&self, received: Received) -> Response<CallBody> {
@@ -151,7 +230,7 @@ impl Calls {
             // Nobody waits for it.
             Some(why @ Why::Expired(given)) => {
                 underway.end(why);
-                if underway.is_counted() {
+                if underway.calls.is_some() {
                     self.meter.count_unbegun();
                 }
                 let text = format!("the {given:?} it was given had passed before the call could begin");
@@ -170,29 +249,45 @@ impl Calls {
                 }
             }
         };
+        underway.leave(Left::Answered);
+        let end = if underway.calls.is_some() { end.cut_by(self.streams_end.clone()) } else { end };
         response.map(|inner| CallBody::new(inner, end, grpc, underway))
     }
 
-    /// An answer to a request that is no call.
-    fn refuse(&self, status: Status, grpc: bool) -> Response<CallBody> {
-        let end = End::new(None, self.all_ends.clone());
-        refusal(status, grpc).map(|inner| CallBody::new(inner, end, grpc, Underway::new(None)))
+    /// An answer that is there as a whole.
+    fn whole(&self, inner: Body, grpc: bool, underway: Underway) -> CallBody {
+        CallBody::new(inner, End::new(None, self.all_ends.clone()), grpc, underway)
+    }
+}
+
+impl fmt::Debug for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Calls")
+            .field("mounts", &self.mounts)
+            .field("meter", &self.meter)
+            .field("inflight", &self.inflight)
+            .finish_non_exhaustive()
     }
 }
 
 // === impl Underway ===
 
 impl Underway {
-    fn new(calls: Option<&Arc<Calls>>) -> Self {
-        if let Some(calls) = calls {
-            calls.meter.count_started();
-            calls.inflight.fetch_add(1, Ordering::AcqRel);
-        }
-        Self { calls: calls.cloned(), settled: false }
+    fn new(calls: &Arc<Calls>) -> Self {
+        calls.meter.count_started();
+        calls.inflight.fetch_add(1, Ordering::AcqRel);
+        Self { calls: Some(calls.clone()), place: None, settled: false }
     }
 
-    fn is_counted(&self) -> bool {
-        self.calls.is_some()
+    fn uncounted() -> Self {
+        Self { calls: None, place: None, settled: false }
+    }
+
+    /// The server has done what there was to do for it.
+    fn leave(&self, how: Left) {
+        if let (Some(calls), Some(place)) = (&self.calls, &self.place) {
+            place.leave(how, calls.epoch.elapsed());
+        }
     }
 
     /// Its reply is complete.
@@ -203,10 +298,11 @@ impl Underway {
     /// It was ended before its handler was done.
     fn end(&mut self, why: Why) {
         self.settled = true;
-        if let Some(calls) = &self.calls
-            && matches!(why, Why::Expired(_))
-        {
-            calls.meter.count_expired();
+        if matches!(why, Why::Expired(_)) {
+            self.leave(Left::GivenUp);
+            if let Some(calls) = &self.calls {
+                calls.meter.count_expired();
+            }
         }
     }
 }
@@ -215,6 +311,7 @@ impl Drop for Underway {
     fn drop(&mut self) {
         let Some(calls) = &self.calls else { return };
         if !self.settled {
+            self.leave(Left::GivenUp);
             calls.meter.count_abandoned();
         }
         if calls.inflight.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -232,22 +329,6 @@ pub(crate) fn is_ours(service: &str) -> bool {
     service.starts_with("grpc.health.") || service.starts_with("grpc.reflection.")
 }
 
-fn panicked(grpc: bool) -> Response<Body> {
-    tracing::error!("a handler panicked; its caller gets INTERNAL");
-    refusal(Status::internal("the handler panicked: see the server's standard error"), grpc)
-}
-
-fn refusal(status: Status, grpc: bool) -> Response<Body> {
-    if grpc {
-        return status.into_http();
-    }
-    let code = match status.code() {
-        tonic::Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    plain(code, format!("{}\n", status.message()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,7 +342,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_deadline_that_passes_before_the_call_can_begin_is_seen() {
-        let calls = Calls::new(Mounts::new("greeter"));
+        let calls = Calls::new(Mounts::new("greeter"), None, None);
         let receive = || {
             let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
             let connection = ConnectionInfo::new(peer, CancellationToken::new());
@@ -282,8 +363,8 @@ mod tests {
 
     #[test]
     fn a_call_counts_until_it_is_dropped() {
-        let calls = Calls::new(Mounts::new("greeter"));
-        let (mut one, two) = (Underway::new(Some(&calls)), Underway::new(Some(&calls)));
+        let calls = Calls::new(Mounts::new("greeter"), None, None);
+        let (mut one, two) = (Underway::new(&calls), Underway::new(&calls));
         assert_eq!((calls.started(), calls.inflight()), (2, 2));
         assert!(calls.idle().now_or_never().is_none());
         one.finish();

@@ -10,6 +10,7 @@ pub struct DrainConfig {
     deregister: Duration,
     propagation: Duration,
     quiet: Duration,
+    streams: Option<Duration>,
     deadline: Duration,
 }
 
@@ -43,6 +44,7 @@ impl Default for DrainConfig {
             deregister: Duration::from_secs(2),
             propagation: Duration::from_secs(5),
             quiet: Duration::from_secs(1),
+            streams: None,
             deadline: Duration::from_secs(30),
         }
     }
@@ -71,6 +73,16 @@ impl DrainConfig {
         Self { deregister, ..self }
     }
 
+    /// How long streams of replies may go on once no new calls are taken; until the deadline when not called. Those that are left
+    /// then end with UNAVAILABLE and a pushback of zero, which tells their callers to begin again elsewhere at once.
+    ///
+    /// For streams without an end of their own, that their callers take up again: so a server need not wait for the deadline, and
+    /// `run` does not count them as lost.
+    #[must_use]
+    pub fn with_streams(self, streams: Duration) -> Self {
+        Self { streams: Some(streams), ..self }
+    }
+
     /// When calls in flight are cut, from the signal on. Kubernetes kills after 30 s by default.
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
@@ -95,6 +107,12 @@ impl DrainConfig {
         self.quiet
     }
 
+    /// How long streams of replies may go on once no new calls are taken, if not until the deadline.
+    #[must_use]
+    pub fn streams(&self) -> Option<Duration> {
+        self.streams
+    }
+
     /// When calls in flight are cut, from the signal on.
     #[must_use]
     pub fn deadline(&self) -> Duration {
@@ -102,7 +120,7 @@ impl DrainConfig {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        let Self { deregister, propagation, quiet: _, deadline } = self;
+        let Self { deregister, propagation, quiet: _, streams: _, deadline } = self;
         if *deregister + *propagation > *deadline {
             return Err(Error::invalid(
                 "configure drain",

@@ -192,8 +192,17 @@ impl Leaving {
         self.handle.enter(Phase::Finishing);
         self.closing.cancel();
         self.calls.end_chatter();
-        if timeout_at(deadline, self.finished()).await.is_ok() {
+        let streams_end =
+            self.config.streams().map_or(deadline, |streams| deadline.min(Instant::now() + streams));
+        if timeout_at(streams_end, self.finished()).await.is_ok() {
             return 0;
+        }
+        if streams_end < deadline {
+            tracing::info!(calls = self.calls.inflight(), "ending streams of replies");
+            self.calls.end_streams();
+            if timeout_at(deadline, self.finished()).await.is_ok() {
+                return 0;
+            }
         }
         let cut = self.calls.inflight();
         if cut > 0 {

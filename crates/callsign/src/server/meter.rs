@@ -1,9 +1,11 @@
-//! What became of a server's calls, in numbers that only grow: for metrics.
+//! What became of a server's calls, for metrics.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
+
+use super::limit::Gate;
 
 /// Counts what becomes of a server's calls; health checks and reflection are not among them. Clones show the same.
 #[derive(Debug, Clone, Default)]
@@ -11,6 +13,7 @@ pub struct CallMeter(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
+    gate: Option<Arc<Gate>>,
     started: AtomicU64,
     expired: AtomicU64,
     expired_unbegun: AtomicU64,
@@ -20,10 +23,27 @@ struct Counts {
 // === impl CallMeter ===
 
 impl CallMeter {
-    /// Calls that have come.
+    pub(crate) fn new(gate: Option<Arc<Gate>>) -> Self {
+        Self(Arc::new(Counts { gate, ..Counts::default() }))
+    }
+
+    /// Calls that have come, those that were refused included.
     #[must_use]
     pub fn started(&self) -> u64 {
         self.0.started.load(Ordering::Relaxed)
+    }
+
+    /// Calls that were refused since there were too many; or would have been, by a
+    /// [limit that only observes](super::ConcurrencyLimit::observe_only).
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.0.gate.as_ref().map_or(0, |gate| gate.refused())
+    }
+
+    /// How many calls the server works on at once, at this moment. None if there is no limit.
+    #[must_use]
+    pub fn limit(&self) -> Option<u32> {
+        self.0.gate.as_ref().map(|gate| gate.limit())
     }
 
     /// Calls that were dropped since their caller's deadline had passed, those that had not begun included.

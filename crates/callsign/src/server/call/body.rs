@@ -20,6 +20,8 @@ pub(crate) struct CallBody {
     inner: Body,
     end: End,
     grpc: bool,
+    /// Something of it has been sent: a reply that is there as a whole is given as a whole.
+    begun: bool,
     /// Made only when the reply makes us wait: most do not.
     stop: Option<Pin<Box<dyn Future<Output = Why> + Send>>>,
     underway: Underway,
@@ -32,7 +34,7 @@ impl CallBody {
         if http_body::Body::is_end_stream(&inner) {
             underway.finish();
         }
-        Self { inner, end, grpc, stop: None, underway }
+        Self { inner, end, grpc, begun: false, stop: None, underway }
     }
 
     /// What the caller gets in place of the rest. The handler's stream goes first, and its resources with it.
@@ -65,7 +67,9 @@ impl http_body::Body for CallBody {
         match &frame {
             // One that always has more would never be asked to end otherwise.
             Some(Ok(data)) if data.is_data() && !this.inner.is_end_stream() => {
-                if let Some(why) = this.end.reached() {
+                if std::mem::replace(&mut this.begun, true)
+                    && let Some(why) = this.end.reached()
+                {
                     return Poll::Ready(Some(this.cut(why)));
                 }
             }

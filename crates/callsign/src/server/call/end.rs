@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, metadata::MetadataValue};
 
+use super::refusal::PUSHBACK;
 use crate::{
     Deadline,
     grpc_timeout::{self, FORM},
@@ -42,6 +43,11 @@ pub(crate) enum Why {
 impl End {
     pub(crate) fn new(time: Option<Time>, cut: CancellationToken) -> Self {
         Self { time, cut }
+    }
+
+    /// The same for the reply, which may be cut sooner than the handler.
+    pub(crate) fn cut_by(self, cut: CancellationToken) -> Self {
+        Self { cut, ..self }
     }
 
     /// Whether something has ended the call already.
@@ -95,7 +101,7 @@ impl Why {
                 let mut status =
                     Status::unavailable("the server is shutting down and its time to finish calls is over");
                 // Again at once, somewhere else.
-                status.metadata_mut().insert("grpc-retry-pushback-ms", MetadataValue::from_static("0"));
+                status.metadata_mut().insert(PUSHBACK, MetadataValue::from_static("0"));
                 status
             }
         }

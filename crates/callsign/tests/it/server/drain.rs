@@ -198,6 +198,65 @@ async fn what_is_in_flight_at_the_deadline_is_cut_with_a_status_that_says_why() 
 }
 
 #[tokio::test]
+async fn streams_may_be_given_less_time_than_calls_and_end_so_that_their_callers_begin_again() {
+    let drain = quick().with_streams(Duration::from_millis(100));
+    let running = run(&MemoryRegistry::new(), |builder| builder.drain(drain)).await;
+    let call = slow_call(&running).await;
+    let mut client = running.conversation().await;
+    let mut waiting = client.listen(hello("endless")).await.unwrap().into_inner();
+    let mut talking = client.listen(hello("talkative")).await.unwrap().into_inner();
+    assert!(waiting.message().await.unwrap().is_some());
+    running.handle.shutdown();
+
+    for replies in [&mut waiting, &mut talking] {
+        let status = soon("the stream ends", async {
+            loop {
+                match replies.message().await {
+                    Ok(reply) => assert!(reply.is_some(), "it has no end of its own"),
+                    Err(status) => return status,
+                }
+            }
+        })
+        .await;
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "0");
+    }
+    soon("the handler's stream is dropped", running.greeter.dropped.notified()).await;
+    assert!(!call.is_finished(), "a call that has not been answered yet is given all of the time");
+    running.greeter.go.notify_one();
+    soon("the reply", call).await.unwrap().unwrap();
+    running.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn while_it_leaves_every_reply_says_so() {
+    let registry = MemoryRegistry::new();
+    let running = run(&registry, |builder| builder.drain(quick())).await;
+    let mut connection = Connection::open(running.handle.local_addr()).await;
+    let mut replies = async |path: &str, kind: &str| {
+        let request = http::Request::post(path).header("content-type", kind);
+        let request = request.body(tonic::body::Body::empty()).unwrap();
+        let response = tower_service::Service::call(&mut connection, request).await.unwrap();
+        response.headers().get("callsign-draining").cloned()
+    };
+    let asked = [
+        ("/greeter.Greeter/Hello", "application/grpc"),
+        ("/grpc.health.v1.Health/Check", "application/grpc"),
+        ("/no.Such/Method", "application/grpc"),
+        ("/", "text/plain"),
+    ];
+    for (path, kind) in asked {
+        assert_eq!(replies(path, kind).await, None, "{path}");
+    }
+    let _call = slow_call(&running).await;
+    running.handle.shutdown();
+    until(&running, Phase::Draining).await;
+    for (path, kind) in asked {
+        assert_eq!(replies(path, kind).await.unwrap(), "1", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn streams_that_listen_end_in_time_and_health_watches_do_not_hold_it() {
     let running = run(&MemoryRegistry::new(), |builder| builder.drain(quick())).await;
     let mut client = running.conversation().await;

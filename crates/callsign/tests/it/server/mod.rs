@@ -4,6 +4,7 @@ mod answers;
 mod deadlines;
 mod drain;
 mod limits;
+mod overload;
 mod process;
 mod registration;
 
