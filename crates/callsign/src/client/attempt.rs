@@ -16,7 +16,7 @@ use http_body::Body;
 use tokio::time::Instant;
 
 use super::{link::Link, names, replay::Replay, timeout};
-use crate::BoxError;
+use crate::{BoxError, draining::DRAINING};
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("callsign/", env!("CARGO_PKG_VERSION")));
 
@@ -109,6 +109,9 @@ impl Berth {
             stream.poll_response(cx)
         })
         .await?;
+        if response.headers().contains_key(&DRAINING) {
+            self.link.hear_leaving();
+        }
         Ok(Answer { response, outgoing, at: Instant::now() })
     }
 

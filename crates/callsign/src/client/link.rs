@@ -14,6 +14,7 @@
 
 mod news;
 mod phase;
+mod word;
 
 use std::{
     fmt,
@@ -47,7 +48,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::news::News;
 use self::phase::{Phase, State};
 use super::{
-    HealthCheck, NodeStatus,
+    HealthCheck, NodeState, NodeStatus,
     health_check::{Asking, Word},
     reports::Reports,
     speech::{authority, host},
@@ -212,9 +213,13 @@ impl Link {
     }
 
     pub(crate) fn status(&self, node: Arc<Node>, verdict: Verdict, now: Instant) -> NodeStatus {
+        let state = match self.phase().shown(now) {
+            NodeState::Ready if self.load.is_leaving() => NodeState::Leaving,
+            state => state,
+        };
         NodeStatus {
             node,
-            state: self.phase().shown(now),
+            state,
             verdict,
             inflight: self.load.inflight(),
             calls: self.load.calls(),
@@ -256,6 +261,8 @@ impl Link {
                     tasks.spawn("connection", async move {
                         driver.await;
                     });
+                    // Whoever answers now may be another process.
+                    self.load.set_leaving(false);
                     self.lock().word = if check.is_some() { Word::Awaited } else { Word::Serving };
                     self.adopt(connection);
                     let asking = Asking::new(&self, check.as_deref(), rng.fork());
@@ -386,27 +393,6 @@ impl Link {
         }
         self.news.readiness.notify_one();
         self.bundle.make_room();
-    }
-
-    /// The node, which is connected, says this of itself.
-    pub(super) fn hear(&self, word: Word) {
-        let serving = word == Word::Serving;
-        let before = {
-            let mut phase = self.lock();
-            if phase.word == word {
-                return;
-            }
-            if let Word::Not(why) = &word {
-                tracing::info!(node = %self.id, why, "node does not serve: it gets no more calls");
-            }
-            std::mem::replace(&mut phase.word, word)
-        };
-        if serving && before != Word::Awaited {
-            tracing::info!(node = %self.id, "node serves again");
-        }
-        self.load.set_ready(serving);
-        self.news.readiness.notify_one();
-        self.news.wording.notify_one();
     }
 
     fn fail(&self, error: Option<callsign_net::Error>, until: Instant) {

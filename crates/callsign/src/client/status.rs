@@ -36,6 +36,8 @@ pub enum NodeState {
     Connecting,
     /// Can be called.
     Ready,
+    /// Can be called, and is where there is no other: it said on a reply that it leaves.
+    Leaving,
     /// Connected, and not called: asked whether it serves ([`HealthCheck`](super::HealthCheck)), it did not say yes.
     NotServing {
         /// What it said.

@@ -10,6 +10,7 @@ mod health_checks;
 mod identities;
 mod idle;
 mod leaks;
+mod leaving;
 mod load_reports;
 mod misbehaving_peers;
 mod peer;
