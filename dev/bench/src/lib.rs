@@ -10,6 +10,7 @@ mod etcd;
 mod fleet;
 mod frame;
 mod local;
+mod overload;
 mod pick;
 mod slates;
 
@@ -25,9 +26,14 @@ type Benchmark = (&'static str, &'static str, fn(&Settings) -> frame::Report);
 /// What has been allocated, where the program has it for its global allocator; else always nothing.
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-const BENCHMARKS: [Benchmark; 19] = [
+const BENCHMARKS: [Benchmark; 20] = [
     ("calls", "unary calls, beside tonic's channels, hyper and bare h2", calls::unary),
     ("streams", "large messages and reply streams, beside tonic's channels", calls::streams),
+    (
+        "overload",
+        "a server at twice its capacity, with its limit of calls in flight and without",
+        overload::run,
+    ),
     ("pick", "choosing a node, by each strategy, beside tower's balancer", pick::run),
     ("slates", "publishing that a node has come or gone, with up to 10,000 nodes", slates::run),
     ("local", "the local registry: how soon a change is seen, a killed process too", local::seen),
@@ -85,6 +91,7 @@ pub fn main() -> ExitCode {
 pub fn child(args: &[String]) -> Option<ExitCode> {
     match args.split_first()? {
         (first, _) if first == "--serve" => calls::server_main(),
+        (first, rest) if first == overload::SERVER => overload::server_main(rest),
         (first, rest) if first == "--client" => calls::client_main(rest),
         (first, rest) if first == local::CHILD => return Some(local::child(rest)),
         (first, rest) => return fleet::child(first, rest),
