@@ -97,3 +97,56 @@ fn settings_that_cannot_work_are_refused_by_name() {
     assert!(RetryBudget::new(-0.1, 1).unwrap_err().to_string().contains("ratio"));
     assert!(RetryBudget::new(0.1, 1001).unwrap_err().to_string().contains("floor"));
 }
+
+#[test]
+fn five_failures_close_a_bucket_of_ten_and_successes_open_it() {
+    let (budget, now) = (RetryBudget::tokens(10, 0.1).unwrap(), Instant::now());
+    for left in (1..=4).rev() {
+        budget.failed();
+        assert!(budget.withdraw(now));
+        assert_eq!(budget.balance(now), left - 1);
+    }
+    budget.failed();
+    assert!(!budget.withdraw(now), "half is not more than half");
+    budget.succeeded();
+    assert!(budget.withdraw(now), "a tenth more is");
+    for _ in 0..1000 {
+        budget.failed();
+    }
+    for successes in 0..=50 {
+        assert!(!budget.withdraw(now), "{successes}");
+        budget.succeeded();
+    }
+    assert!(budget.withdraw(now));
+}
+
+/// Where calls fail independently, retries stop between 9.09 % less and more a little: `ratio / (1 + ratio)`.
+#[test]
+fn tokens_run_out_where_more_than_one_in_eleven_fails() {
+    let share_allowed = |failing: f64| {
+        let (budget, now) = (RetryBudget::tokens(1000, 0.1).unwrap(), Instant::now());
+        let mut rng = fastrand::Rng::with_seed(7);
+        let (warm, counted) = (200_000, 200_000);
+        let mut allowed = 0;
+        for call in 0..warm + counted {
+            if rng.f64() < failing {
+                budget.failed()
+            } else {
+                budget.succeeded()
+            }
+            allowed += usize::from(call >= warm && budget.withdraw(now));
+        }
+        allowed as f64 / f64::from(counted)
+    };
+    assert!(share_allowed(0.0879) > 0.999);
+    assert!(share_allowed(0.0939) < 0.001);
+}
+
+#[test]
+fn buckets_that_cannot_work_are_refused_by_name() {
+    for (max, ratio, said) in
+        [(0, 0.1, "tokens"), (1001, 0.1, "tokens"), (10, 0.0, "ratio"), (10, f64::NAN, "ratio")]
+    {
+        assert!(RetryBudget::tokens(max, ratio).unwrap_err().to_string().contains(said));
+    }
+}
