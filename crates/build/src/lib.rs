@@ -20,6 +20,15 @@
 //! Beside what tonic generates, each module has a `FILE_DESCRIPTOR_SET`: the encoded descriptors of the package's files
 //! and of everything they import, comments stripped. Server reflection and the endpoints in the registry are made of it.
 //!
+//! And it has `IDEMPOTENT_METHODS`: the paths of the methods whose `idempotency_level` is `NO_SIDE_EFFECTS` or `IDEMPOTENT`. A
+//! channel that is given them (`ChannelBuilder::idempotent_methods`) may make their calls again:
+//!
+//! ```text
+//! rpc Find(FindRequest) returns (FindReply) {
+//!   option idempotency_level = NO_SIDE_EFFECTS;
+//! }
+//! ```
+//!
 //! The generated code has no transport in it (`Client::connect` of tonic): channels and servers are Callsign's. The crate
 //! that includes it needs `callsign`, `tonic` (feature `codegen`), `tonic-prost` and `prost`.
 
@@ -127,7 +136,12 @@ impl Builder {
         fs::create_dir_all(&out_dir).map_err(|error| Error::write(&out_dir, error))?;
         self.generate(&out_dir, sources.files())?;
         for package in sources.packages() {
-            descriptors::attach(&out_dir, package, &sources.descriptors(package)?)?;
+            descriptors::attach(
+                &out_dir,
+                package,
+                &sources.descriptors(package)?,
+                &sources.idempotent(package),
+            )?;
         }
         Ok(())
     }

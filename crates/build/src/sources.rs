@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use prost_types::method_options::IdempotencyLevel;
 use protox::Compiler;
 use tonic_prost_build::FileDescriptorSet;
 
@@ -65,6 +66,23 @@ impl Sources {
     /// The packages that code is generated for.
     pub(crate) fn packages(&self) -> impl Iterator<Item = &str> {
         self.packages.keys().map(String::as_str)
+    }
+
+    /// The paths of a package's methods that may be called twice, as they say themselves.
+    pub(crate) fn idempotent(&self, package: &str) -> Vec<String> {
+        let files = self.compiler.file_descriptor_set().file;
+        let services = files.iter().filter(|file| file.package() == package).flat_map(|file| &file.service);
+        let dot = if package.is_empty() { "" } else { "." };
+        let mut paths = Vec::new();
+        for service in services {
+            for method in &service.method {
+                let level = method.options.as_ref().map(prost_types::MethodOptions::idempotency_level);
+                if matches!(level, Some(IdempotencyLevel::NoSideEffects | IdempotencyLevel::Idempotent)) {
+                    paths.push(format!("/{package}{dot}{}/{}", service.name(), method.name()));
+                }
+            }
+        }
+        paths
     }
 
     /// The encoded descriptors of one package's files and of their imports: without comments, with custom options.

@@ -61,6 +61,35 @@ fn a_module_a_package_is_generated_with_client_server_and_descriptors_and_no_tra
     assert!(!folder.path().join("out/google.protobuf.rs").exists());
 }
 
+/// The list in the generated module of a package with these services.
+fn idempotent_methods(package: &str, services: &str) -> String {
+    let folder = workshop();
+    let proto = format!("syntax = \"proto3\";\n{package}\nmessage A {{}}\n{services}");
+    fs::write(folder.path().join("proto/levels.proto"), proto).unwrap();
+    compile(folder.path(), "levels.proto").unwrap();
+    let module = if package.is_empty() { "out/_.rs" } else { "out/levels.rs" };
+    let code = fs::read_to_string(folder.path().join(module)).unwrap();
+    let (_, list) = code.split_once("pub const IDEMPOTENT_METHODS: &[&str] = &").unwrap();
+    list.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn methods_that_may_be_called_twice_are_listed_and_no_others() {
+    let services = "service One {
+          rpc Find(A) returns (A) { option idempotency_level = NO_SIDE_EFFECTS; }
+          rpc Put(A) returns (A) { option idempotency_level = IDEMPOTENT; }
+          rpc Add(A) returns (A) { option idempotency_level = IDEMPOTENCY_UNKNOWN; }
+          rpc Pay(A) returns (A);
+          rpc Old(A) returns (A) { option deprecated = true; }
+        }
+        service Two { rpc Find(stream A) returns (A) { option idempotency_level = NO_SIDE_EFFECTS; } }";
+    let listed = idempotent_methods("package levels;", services);
+    assert_eq!(listed, r#"["/levels.One/Find", "/levels.One/Put", "/levels.Two/Find"];"#);
+    assert_eq!(idempotent_methods("package levels;", "service One { rpc Pay(A) returns (A); }"), "[];");
+    let nameless = "service One { rpc Find(A) returns (A) { option idempotency_level = IDEMPOTENT; } }";
+    assert_eq!(idempotent_methods("", nameless), r#"["/One/Find"];"#);
+}
+
 #[test]
 fn descriptors_hold_the_package_and_its_imports_and_no_comments() {
     let folder = workshop();

@@ -31,7 +31,6 @@ mod window;
 pub struct RetryBudget(Rule);
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one a channel, and the larger is the usual one")]
 enum Rule {
     Window(Window),
     Tokens(Tokens),

@@ -65,7 +65,7 @@ impl Surge {
             let full = if unit == 1 {
                 word & COUNT_MAX == COUNT_MAX
             } else {
-                word / SLOW_UNIT & COUNT_MAX == COUNT_MAX
+                (word >> COUNT_BITS) & COUNT_MAX == COUNT_MAX
             };
             (!full).then(|| word + unit)
         });
