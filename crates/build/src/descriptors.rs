@@ -29,6 +29,7 @@ pub(crate) fn attach(out_dir: &Path, package: &str, descriptors: &[u8], idempote
         "{code}/// The encoded descriptors of this package's files and of all that they import.\n\
          pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!({name:?});\n\
          /// The paths of the methods that may be called twice, by their `idempotency_level`; for a channel's `idempotent_methods`.\n\
+         #[allow(dead_code)]\n\
          pub const IDEMPOTENT_METHODS: &[&str] = &{idempotent:?};\n"
     );
     fs::write(&code_path, code).map_err(|error| Error::write(&code_path, error))

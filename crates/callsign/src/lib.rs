@@ -12,6 +12,7 @@ mod deadline;
 mod draining;
 mod grpc_timeout;
 mod orca;
+mod previous_attempts;
 pub mod server;
 
 /// TLS and mutual TLS: whom to trust, what to show, from PEM text or from files that are read again when they change.
@@ -43,6 +44,7 @@ pub use callsign_registry as registry;
 #[doc(inline)]
 pub use self::client::{CallOptions, CallReport, Channel};
 pub use self::deadline::Deadline;
+pub use self::previous_attempts::PreviousAttempts;
 #[doc(inline)]
 pub use self::server::Server;
 

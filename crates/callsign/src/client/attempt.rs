@@ -1,6 +1,12 @@
 //! One attempt: the request goes to one node, and the head of its response comes back.
 
-use std::{future::poll_fn, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use bytes::Bytes;
 use callsign_core::{
@@ -15,8 +21,14 @@ use http::{
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::{link::Link, names, replay::Replay, timeout};
-use crate::{BoxError, draining::DRAINING};
+use super::{
+    link::{Link, describe},
+    names,
+    plan::Plan,
+    replay::Replay,
+    timeout,
+};
+use crate::{BoxError, draining::DRAINING, previous_attempts};
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("callsign/", env!("CARGO_PKG_VERSION")));
 
@@ -28,8 +40,8 @@ pub(crate) struct Head {
     headers: Option<HeaderMap>,
     /// The same for the others, as a list: a map costs several times as much to copy.
     spare: Vec<(HeaderName, HeaderValue)>,
-    /// When the node is to give up, if the caller has set a time.
-    deadline: Option<Instant>,
+    /// How often the call was made before, for the node to know.
+    pub(crate) previous_attempts: u32,
 }
 
 /// A call's place on a node. Dropped without a word, it tells nothing about the node.
@@ -45,6 +57,14 @@ pub(crate) struct Berth {
     pub(crate) connection: Option<Arc<Connection>>,
 }
 
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Net(callsign_net::Error),
+    /// It did not come in the time that an attempt has.
+    Late,
+}
+
 /// The head of a response, and what is still to be sent.
 pub(crate) struct Answer {
     pub(crate) response: Response<Incoming>,
@@ -55,15 +75,32 @@ pub(crate) struct Answer {
 // === impl Head ===
 
 impl Head {
-    pub(crate) fn new(parts: http::request::Parts, deadline: Option<Instant>) -> Self {
+    pub(crate) fn new(parts: http::request::Parts) -> Self {
         let http::request::Parts { method, uri, mut headers, .. } = parts;
         let path = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
         headers.entry(USER_AGENT).or_insert(AGENT);
         let spare = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        Self { method, path, headers: Some(headers), spare, deadline }
+        Self { method, path, headers: Some(headers), spare, previous_attempts: 0 }
     }
 
-    fn request(&mut self, link: &Link, now: Instant) -> Request<()> {
+    /// One for another attempt beside those of this one.
+    pub(crate) fn another(&self, previous_attempts: u32) -> Self {
+        let Self { method, path, headers: _, spare, previous_attempts: _ } = self;
+        Self {
+            method: method.clone(),
+            path: path.clone(),
+            headers: None,
+            spare: spare.clone(),
+            previous_attempts,
+        }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.path.path()
+    }
+
+    /// `deadline` is when the node is to give up, if the caller has set a time.
+    fn request(&mut self, link: &Link, now: Instant, deadline: Option<Instant>) -> Request<()> {
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(link.scheme.clone());
         uri.authority = Some(link.authority.clone());
@@ -74,9 +111,12 @@ impl Head {
         *request.headers_mut() = self.headers.take().unwrap_or_else(|| self.spare.iter().cloned().collect());
         // All three parts are there, which is all that is asked of them.
         *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
-        if let Some(deadline) = self.deadline {
+        if let Some(deadline) = deadline {
             let left = timeout::format(deadline.saturating_duration_since(now));
             request.headers_mut().insert(&names::TIMEOUT, left);
+        }
+        if self.previous_attempts > 0 {
+            request.headers_mut().insert(&previous_attempts::NAME, self.previous_attempts.into());
         }
         request
     }
@@ -92,21 +132,30 @@ impl Berth {
         slot: Slot,
         head: &mut Head,
         body: &mut Replay<B>,
-    ) -> Result<Answer, callsign_net::Error>
+        plan: &Plan,
+    ) -> Result<Answer, Fault>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<BoxError>,
     {
-        let request = head.request(&self.link, self.since);
+        let request = head.request(&self.link, self.since, plan.time.whole());
         let connection = self.connection.insert(connection);
-        let (mut stream, mut outgoing) = slot.open(connection, request, body.is_end_stream())?;
+        let (mut stream, mut outgoing) =
+            slot.open(connection, request, body.is_end_stream()).map_err(Fault::Net)?;
+        let mut timer = plan.try_timer();
         let response = poll_fn(|cx| {
-            if !outgoing.is_done()
-                && let std::task::Poll::Ready(Err(error)) = outgoing.poll_send(cx, Pin::new(&mut *body))
-            {
-                return std::task::Poll::Ready(Err(error));
+            if !outgoing.is_done() {
+                if let Poll::Ready(Err(error)) = outgoing.poll_send(cx, Pin::new(&mut *body)) {
+                    return Poll::Ready(Err(Fault::Net(error)));
+                }
+                body.account(&plan.channel.settings().pool);
             }
-            stream.poll_response(cx)
+            match stream.poll_response(cx) {
+                Poll::Pending if timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) => {
+                    Poll::Ready(Err(Fault::Late))
+                }
+                answer => answer.map_err(Fault::Net),
+            }
         })
         .await?;
         if response.headers().contains_key(&DRAINING) {
@@ -115,22 +164,44 @@ impl Berth {
         Ok(Answer { response, outgoing, at: Instant::now() })
     }
 
-    /// The attempt failed.
-    pub(crate) fn failed(&self, disposition: Disposition) {
-        let outcome = match disposition {
-            Disposition::Unsent | Disposition::Refused => Outcome::NotSent,
-            Disposition::Unknown => Outcome::Failure,
-        };
+    /// The attempt ended so, without being the call's answer.
+    pub(crate) fn mark(&self, outcome: Outcome) {
         let now = Instant::now();
         self.link.mark(&self.ticket, outcome, now - self.since, now);
+        if outcome == Outcome::DeadlineExceeded
+            && let Some(connection) = &self.connection
+        {
+            connection.probe();
+        }
+    }
+}
+
+// === impl Fault ===
+
+impl Fault {
+    /// Whether the request may have been processed.
+    pub(crate) fn disposition(&self) -> Disposition {
+        match self {
+            Self::Net(error) => error.disposition(),
+            Self::Late => Disposition::Unknown,
+        }
     }
 
-    /// The call's time ran out here.
-    pub(crate) fn expired(&self) {
-        let now = Instant::now();
-        self.link.mark(&self.ticket, Outcome::DeadlineExceeded, now - self.since, now);
-        if let Some(connection) = &self.connection {
-            connection.probe();
+    /// What it says of the node.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match (self, self.disposition()) {
+            (Self::Late, _) => Outcome::DeadlineExceeded,
+            (Self::Net(_), Disposition::Unsent | Disposition::Refused) => Outcome::NotSent,
+            (Self::Net(_), Disposition::Unknown) => Outcome::Failure,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Net(error) => f.write_str(&describe(error)),
+            Self::Late => f.write_str("it did not answer in the time that an attempt has"),
         }
     }
 }

@@ -1,23 +1,23 @@
 //! Getting aboard: a node that is ready, and room for one more call on it.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use callsign_core::{
-    Node,
-    select::{NoPick, PickRequest},
+    Node, NodeId,
+    select::{Member, NoPick, PickRequest},
 };
 use callsign_net::{Connection, Slot};
 use tokio::time::Instant;
 
 use super::{
     attempt::Berth,
-    channel::Channel,
     explain,
     failure::Failure,
     journey::{Journey, Phase},
     link::{Link, Way},
     options::{CallOptions, Place},
-    roster::Roster,
+    plan::Plan,
+    roster::{Roster, State},
 };
 
 /// Nodes at their stream limit that are passed over before the call queues at one.
@@ -47,19 +47,16 @@ impl Journey {
     /// Finds a node with room for a stream, waiting for one if that may help.
     ///
     /// The waits are boxed: in place they would make the future of every call larger, and hardly any call waits.
-    pub(super) async fn board(
-        &mut self,
-        channel: &Channel,
-        options: &CallOptions,
-    ) -> Result<(Arc<Connection>, Slot), Failure> {
+    pub(super) async fn board(&mut self, plan: &Plan) -> Result<(Arc<Connection>, Slot), Failure> {
         let mut search = Search {
             failed: self.exclude().len(),
             full: 0,
             since: (self.attempts == 0).then_some(self.since),
         };
+        let channel = &plan.channel;
         let mut published = None;
         loop {
-            match self.look(channel, options, &mut search)? {
+            match self.look(plan, &mut search)? {
                 Step::Aboard(connection, slot) => return Ok((connection, slot)),
                 Step::Again => {}
                 Step::Room(link) => {
@@ -81,12 +78,8 @@ impl Journey {
     }
 
     /// Picks a node, and takes a place on it if there is one.
-    fn look(
-        &mut self,
-        channel: &Channel,
-        options: &CallOptions,
-        search: &mut Search,
-    ) -> Result<Step, Failure> {
+    fn look(&mut self, plan: &Plan, search: &mut Search) -> Result<Step, Failure> {
+        let Plan { channel, options, .. } = plan;
         let roster = channel.roster();
         // Each time: the links may have been told to rest while we waited.
         roster.stir();
@@ -129,7 +122,7 @@ impl Journey {
         Ok(step)
     }
 
-    fn pick(
+    pub(super) fn pick(
         &self,
         roster: &Roster,
         options: &CallOptions,
@@ -142,7 +135,7 @@ impl Journey {
             None => {
                 let request = PickRequest {
                     filters: Some(&options.filters),
-                    exclude: self.exclude(),
+                    exclude: &self.shunned(&state),
                     hash: options.hash,
                 };
                 state.slate.pick(&request, &mut roster.rng()).map(|picked| {
@@ -178,6 +171,28 @@ impl Journey {
             Ok((node, link, ticket)) => Ok(Berth { node, link, ticket, instead, since, connection: None }),
             Err(why) => Err(explain::shortage(roster, &state, &options.filters, &why)),
         }
+    }
+}
+
+impl Journey {
+    /// Nodes that are not to be taken again; on the second repetition also those in their zones, if that leaves any: what ails two
+    /// nodes of a zone may ail all.
+    fn shunned(&self, state: &State) -> Cow<'_, [NodeId]> {
+        let exclude = self.exclude();
+        if self.repeats() != 2 {
+            return Cow::Borrowed(exclude);
+        }
+        let members = state.slate.members();
+        let tried = members.iter().filter(|member| exclude.contains(member.node.id()));
+        let zones: Vec<&str> = tried.filter_map(|member| member.node.zone()).collect();
+        let near = |member: &&Member<Arc<Link>>| {
+            let zone = member.node.zone();
+            exclude.contains(member.node.id()) || zone.is_some_and(|zone| zones.contains(&zone))
+        };
+        if !members.iter().any(|member| member.load.is_ready() && !near(&member)) {
+            return Cow::Borrowed(exclude);
+        }
+        Cow::Owned(members.iter().filter(near).map(|member| member.node.id().clone()).collect())
     }
 }
 

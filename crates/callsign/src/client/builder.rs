@@ -6,7 +6,7 @@ use callsign_core::{
     Domain, Error, Node, NodeKey, Registry, Result, ServiceName,
     directory::{Directory, DirectoryConfig},
     health::HealthConfig,
-    retry::RetryBudget,
+    retry::{RetryBudget, Throttle},
     select::{Filter, Filters, Shape, Strategy},
 };
 
@@ -14,8 +14,10 @@ use callsign_core::{
 use callsign_net::tls::TlsConfig;
 
 use super::{
-    Channel, HashBy, HealthCheck, Target,
+    Channel, HashBy, HealthCheck, MethodPolicy, RetryPolicy, ServiceConfig, Target,
     channel::Settings,
+    methods::{Methods, Scope},
+    pool::Pool,
     roster::Parts,
     source::Source,
     speech::{Speech, Wish},
@@ -52,6 +54,10 @@ pub struct ChannelBuilder {
     slow_start: Duration,
     subset: Option<usize>,
     budget: RetryBudget,
+    retry: RetryPolicy,
+    methods: Vec<(Scope, MethodPolicy)>,
+    idempotent: Vec<Box<str>>,
+    throttle: Option<Throttle>,
     seed: Option<u64>,
 }
 
@@ -85,6 +91,10 @@ impl ChannelBuilder {
             slow_start: SLOW_START,
             subset: None,
             budget: RetryBudget::default(),
+            retry: RetryPolicy::new(),
+            methods: Vec::new(),
+            idempotent: Vec::new(),
+            throttle: None,
             seed: None,
         }
     }
@@ -270,6 +280,47 @@ impl ChannelBuilder {
         self
     }
 
+    /// When calls are made again whose method says nothing else; it governs idempotent calls, unless it names codes that refuse.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// What is done for the calls of `scope`: one method (`package.Service/Method`), all of one service (`package.Service`), or all (`*`).
+    /// The most exact one counts, and of two for the same the later.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](callsign_core::ErrorKind::InvalidInput) if `scope` is none of these.
+    pub fn method(mut self, scope: &str, policy: MethodPolicy) -> Result<Self> {
+        self.methods.push((Scope::parse(scope)?, policy));
+        Ok(self)
+    }
+
+    /// Methods whose calls may be repeated, by the paths of their requests: the `IDEMPOTENT_METHODS` of a module made by
+    /// `callsign-build`. A policy that says otherwise of a method itself counts more.
+    pub fn idempotent_methods<'a>(mut self, paths: impl IntoIterator<Item = &'a &'a str>) -> Self {
+        self.idempotent.extend(paths.into_iter().map(|path| Box::from(*path)));
+        self
+    }
+
+    /// Takes over what a [`ServiceConfig`] says; what is set afterwards wins.
+    pub fn service_config(mut self, config: ServiceConfig) -> Self {
+        let ServiceConfig { methods, strategy, budget, health_check } = config;
+        self.methods.extend(methods);
+        self.strategy = strategy.unwrap_or(self.strategy);
+        self.budget = budget.unwrap_or(self.budget);
+        self.check = health_check.or(self.check);
+        self
+    }
+
+    /// Refuses calls, here and at once, while the service refuses most of them. Not done unless asked for: a service that is protected
+    /// by limits of its own has less need of it.
+    pub fn throttle(mut self, throttle: Throttle) -> Self {
+        self.throttle = Some(throttle);
+        self
+    }
+
     /// Makes every random choice of the channel follow from `seed`.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -305,6 +356,10 @@ impl ChannelBuilder {
             slow_start,
             subset,
             budget,
+            retry,
+            methods,
+            idempotent,
+            throttle,
             seed,
         } = self;
         let service = ServiceName::new(name)?;
@@ -349,7 +404,18 @@ impl ChannelBuilder {
             subset,
             seed: seed.unwrap_or_else(|| fastrand::u64(..)),
         };
-        let settings = Settings { timeout, default_timeout, wait_for_ready, hash_by, budget };
+        let methods = Methods::new(methods, idempotent)?;
+        let settings = Settings {
+            timeout,
+            default_timeout,
+            wait_for_ready,
+            hash_by,
+            budget,
+            retry,
+            methods,
+            pool: Pool::new(),
+            throttle,
+        };
         Ok(Channel::start(parts, settings, move || match from {
             From::Registry(registry) => {
                 let config = DirectoryConfig::in_domain(domain.unwrap_or_default());

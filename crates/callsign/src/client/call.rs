@@ -10,11 +10,18 @@ use bytes::Bytes;
 use callsign_core::Error;
 use http::{HeaderMap, Request, Response, header::CONTENT_TYPE};
 use http_body::Body;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until, timeout_at};
 
 use super::{
-    attempt::Head, channel::Channel, failure::Failure, journey::Journey, options::CallOptions,
-    replay::Replay, response::ResponseBody, timeout::Time,
+    attempt::{Answer, Head},
+    channel::Channel,
+    failure::Failure,
+    journey::Journey,
+    methods::Hedging,
+    options::CallOptions,
+    plan::Plan,
+    replay::Replay,
+    response::ResponseBody,
 };
 use crate::BoxError;
 
@@ -39,29 +46,51 @@ where
     }
     let grpc = is_grpc(&parts.headers);
     let mut journey = Journey::new();
-    let time = Time::of(&parts.headers, &options, channel.settings(), journey.since);
-    let mut head = Head::new(parts, time.as_ref().ok().and_then(|time| time.whole));
+    let (plan, refusal) = Plan::new(channel, options, &parts, journey.since);
+    let mut head = Head::new(parts);
     let mut body = Replay::new(body);
     async move {
-        // By reference, or the future would hold it twice.
-        let time = match &time {
-            Ok(time) => time,
-            Err(failure) => return refuse(grpc, failure.clone()),
-        };
-        let made = {
-            let travel = pin!(journey.travel(&channel, &options, &mut head, &mut body));
-            let mut timer = pin!(time.head.map(sleep_until));
-            tokio::select! {
-                biased;
-                made = travel => Some(made),
-                () = poll_fn(|cx| poll_timer(timer.as_mut(), cx)) => None,
-            }
-        };
-        match made {
-            Some(Ok(answer)) => Ok(journey.arrive(channel, *time, grpc, answer, body)),
-            Some(Err(failure)) => refuse(grpc, failure),
-            None => refuse(grpc, journey.expire(channel.roster(), time.timeout)),
+        if let Some(failure) = refusal {
+            return refuse(grpc, *failure);
         }
+        let made = match plan.hedging() {
+            None => {
+                let travel = pin!(journey.travel(&plan, &mut head, &mut body));
+                let mut timer = pin!(plan.time.head.map(sleep_until));
+                tokio::select! {
+                    biased;
+                    made = travel => Some(made),
+                    () = poll_fn(|cx| poll_timer(timer.as_mut(), cx)) => None,
+                }
+            }
+            // Boxed, as few calls are hedged: in place it would make the future of every call larger.
+            Some(hedging) => Box::pin(hedged(&plan, hedging, &mut journey, &mut head, &mut body)).await,
+        };
+        plan.learn(made.as_ref().and_then(|made| made.as_ref().ok()).map(|answer| &answer.response));
+        match made {
+            Some(Ok(answer)) => Ok(journey.arrive(plan, grpc, answer, body)),
+            Some(Err(failure)) => refuse(grpc, failure),
+            None => refuse(grpc, journey.expire(plan.channel.roster(), plan.time.timeout)),
+        }
+    }
+}
+
+/// Makes the call with further attempts beside the first. `None` when its time is over.
+async fn hedged<B>(
+    plan: &Plan,
+    hedging: &Hedging,
+    journey: &mut Journey,
+    head: &mut Head,
+    body: &mut Replay<B>,
+) -> Option<Result<Answer, Failure>>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    let hedge = journey.hedge(plan, hedging, head, body);
+    match plan.time.head {
+        Some(deadline) => timeout_at(deadline, hedge).await.ok(),
+        None => Some(hedge.await),
     }
 }
 

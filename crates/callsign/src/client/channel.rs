@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use callsign_core::{
     Error, ErrorKind, NodeId, Result, ServiceName, Tasks,
-    retry::RetryBudget,
+    retry::{RetryBudget, Throttle},
     select::{Filters, Member, Outcome},
 };
 use http::{Request, Response};
@@ -21,8 +21,10 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
-    ChannelBuilder, HashBy, NodeStatus, ResponseBody, Target, call, explain,
+    ChannelBuilder, HashBy, NodeStatus, ResponseBody, RetryPolicy, Target, call, explain,
     link::Link,
+    methods::Methods,
+    pool::Pool,
     roster::{Parts, Roster},
     source::Source,
 };
@@ -60,6 +62,11 @@ pub(crate) struct Settings {
     /// Where calls without a key get one.
     pub(crate) hash_by: Option<HashBy>,
     pub(crate) budget: RetryBudget,
+    /// When calls are made again whose method says nothing else.
+    pub(crate) retry: RetryPolicy,
+    pub(crate) methods: Methods,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) throttle: Option<Throttle>,
 }
 
 /// The call on its way.

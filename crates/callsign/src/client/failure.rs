@@ -4,22 +4,15 @@ use callsign_core::{Error, ErrorKind};
 use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::{names, response::ResponseBody};
-
-/// The gRPC status codes that we give or judge by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Code {
-    InvalidArgument = 3,
-    DeadlineExceeded = 4,
-    Internal = 13,
-    Unavailable = 14,
-}
+use super::{Code, names, pushback, response::ResponseBody};
 
 /// A call that failed on our side.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     pub(crate) code: Code,
     pub(crate) message: String,
+    /// All was done that repetition can do: those above are not to repeat the call either.
+    pub(crate) last: bool,
 }
 
 /// What gRPC leaves as it is in `grpc-message`: printable ASCII but the percent sign.
@@ -28,8 +21,12 @@ const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 // === impl Failure ===
 
 impl Failure {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), last: false }
+    }
+
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
-        Self { code: Code::Unavailable, message: message.into() }
+        Self::new(Code::Unavailable, message)
     }
 
     /// A response without a body that carries the status in its head, as gRPC allows.
@@ -51,8 +48,9 @@ impl Failure {
         let kind = match self.code {
             Code::InvalidArgument => ErrorKind::InvalidInput,
             Code::DeadlineExceeded => ErrorKind::DeadlineExceeded,
-            Code::Internal => ErrorKind::Internal,
             Code::Unavailable => ErrorKind::Unavailable,
+            Code::ResourceExhausted => ErrorKind::ResourceExhausted,
+            _ => ErrorKind::Internal,
         };
         Error::new(kind, "call service", self.message)
     }
@@ -63,6 +61,9 @@ impl Failure {
         // Percent-encoded text is always a valid header.
         if let Ok(message) = HeaderValue::try_from(message) {
             headers.insert(&names::MESSAGE, message);
+        }
+        if self.last {
+            headers.insert(&names::PUSHBACK, pushback::NEVER);
         }
     }
 }

@@ -1,40 +1,31 @@
 //! A call's way through as many nodes as it takes: which attempt leads to another one, and which does not.
 
-use std::{pin::Pin, sync::Arc};
+use std::{future::poll_fn, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use callsign_core::{Node, NodeId, retry::Backoff};
-use callsign_net::{Disposition, ErrorKind};
-use http::{HeaderMap, Response};
+use callsign_core::{Node, NodeId, retry::Backoff, select::Outcome};
+use callsign_net::ErrorKind;
+use http::Response;
 use http_body::Body;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    attempt::{Answer, Berth, Head},
-    channel::{Channel, Settings},
-    failure::{Code, Failure},
+    Code,
+    attempt::{Answer, Berth, Fault, Head},
+    failure::Failure,
     link::describe,
-    names,
-    options::{CallOptions, CallReport, Tried},
+    options::{CallReport, Tried},
+    plan::Plan,
+    repeat::{Refusal, said},
     replay::Replay,
     response::{self, ResponseBody},
     roster::Roster,
-    timeout::Time,
 };
 use crate::BoxError;
 
-/// Most attempts of a call whose earlier ones may have been processed (gRFC A6).
-const ATTEMPTS_MAX: u32 = 3;
-/// Attempts that never reached an application are made at once and for free up to this many; after that with a pause in
-/// between, and out of the retry budget.
-const PROMPT_ATTEMPTS_MAX: u32 = 4;
 /// Failed attempts that are remembered, the last ones.
 const TRIED_MAX: usize = 8;
-
-/// Why a request is not sent again.
-const BODY_GONE: &str = "too much of its body was sent to be sent again";
-const NO_BUDGET: &str = "the retry budget is used up";
 
 pub(super) struct Journey {
     pub(super) since: Instant,
@@ -47,6 +38,7 @@ pub(super) struct Journey {
 }
 
 /// What a call has behind it that did not go well at once.
+#[derive(Default)]
 pub(super) struct Past {
     /// Nodes that are not to be taken again while there are others.
     pub(super) exclude: Vec<NodeId>,
@@ -54,8 +46,11 @@ pub(super) struct Past {
     /// How many more there were before those.
     pub(super) forgotten: u32,
     /// Attempts that may have been processed.
-    repeats: u32,
-    pause: Backoff,
+    pub(super) repeats: u32,
+    /// Made with the first pause.
+    pub(super) backoff: Option<Backoff>,
+    /// The last status that a node gave and that was not handed on.
+    pub(super) last_said: Option<Failure>,
 }
 
 /// What a call is waiting for.
@@ -64,7 +59,16 @@ pub(super) enum Phase {
     /// For another call on the node to end.
     Room,
     Reply,
+    /// Several attempts at once.
+    Race,
     Pause,
+}
+
+/// An attempt that does not end the call, or ends it badly.
+struct Lost {
+    outcome: Outcome,
+    reason: String,
+    again: Result<Duration, Refusal>,
 }
 
 // === impl Journey ===
@@ -93,6 +97,11 @@ impl Journey {
         self.past().map_or(&[], |past| &past.exclude)
     }
 
+    /// Attempts that may have been processed, but for the last.
+    pub(super) fn repeats(&self) -> u32 {
+        self.past().map_or(0, |past| past.repeats)
+    }
+
     /// Goes from node to node until one answers or there is no sense in going on.
     ///
     /// # Cancel safety
@@ -100,8 +109,7 @@ impl Journey {
     /// Dropped at the deadline; what is known by then is in `self`.
     pub(super) async fn travel<B>(
         &mut self,
-        channel: &Channel,
-        options: &CallOptions,
+        plan: &Plan,
         head: &mut Head,
         body: &mut Replay<B>,
     ) -> Result<Answer, Failure>
@@ -109,94 +117,60 @@ impl Journey {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<BoxError>,
     {
-        let settings = channel.settings();
-        settings.budget.deposit(self.since);
+        if self.attempts == 0 {
+            plan.channel.settings().budget.deposit(self.since);
+        }
         loop {
-            let (connection, slot) = self.board(channel, options).await?;
+            let (connection, slot) = self.board(plan).await?;
+            head.previous_attempts = self.repeats() + plan.options.previous_attempts();
             let Some(berth) = self.berth.as_mut() else { continue };
             self.phase = Phase::Reply;
             self.attempts += 1;
-            let (disposition, reason, again) = match berth.send(connection, slot, head, body).await {
-                Ok(answer) if !(options.idempotent && is_unavailable(answer.response.headers())) => {
-                    return Ok(answer);
-                }
-                Ok(answer) => match self.repeat(settings, body) {
-                    Ok(()) => (Disposition::Unknown, said(answer.response.headers()), Ok(())),
-                    // The node's own words are the best there are.
-                    Err(_) => return Ok(answer),
+            let lost = match berth.send(connection, slot, head, body, plan).await {
+                Ok(mut answer) => match self.weigh(&mut answer.response, plan, body) {
+                    None => return Ok(answer),
+                    Some(pause) => Lost::answered(&answer, pause),
                 },
-                Err(error) if matches!(error.kind(), ErrorKind::Body | ErrorKind::Request) => {
-                    return Err(Failure { code: Code::Internal, message: describe(&error) });
+                Err(Fault::Net(error)) if matches!(error.kind(), ErrorKind::Body | ErrorKind::Request) => {
+                    return Err(Failure::new(Code::Internal, describe(&error)));
                 }
-                Err(error) => {
-                    let again = self.try_again(error.disposition(), options, settings, body);
-                    (error.disposition(), describe(&error), again)
-                }
+                Err(fault) => Lost::failed(&fault, self.try_again(fault.disposition(), plan, body)),
             };
-            let Some(berth) = self.berth.take() else { continue };
-            berth.failed(disposition);
-            if let Err(why) = again {
-                return Err(self.given_up(&berth.link, disposition, &reason, &why));
-            }
-            self.leave(&berth, reason);
-            let prompt = self.attempts <= PROMPT_ATTEMPTS_MAX;
-            let past = self.past_mut();
-            if !prompt || past.repeats > 1 {
-                let pause = past.pause.next(&mut channel.roster().rng());
+            let pause = self.lose(lost)?;
+            if !pause.is_zero() {
                 self.phase = Phase::Pause;
+                // Boxed: hardly any call waits here, and in place it would make the future of every call larger.
                 Box::pin(sleep(pause)).await;
             }
         }
     }
 
-    /// Decides whether the request is sent once more after an attempt that failed. The error says why not.
-    fn try_again<B>(
-        &mut self,
-        disposition: Disposition,
-        options: &CallOptions,
-        settings: &Settings,
-        body: &mut Replay<B>,
-    ) -> Result<(), String> {
-        match disposition {
-            Disposition::Unknown if !options.idempotent => Err("it may have been processed, so it was not \
-                repeated (declare the call idempotent to have it repeated)"
-                .to_owned()),
-            Disposition::Unknown => self.repeat(settings, body),
-            Disposition::Unsent | Disposition::Refused if !body.rewind() => Err(not_again(BODY_GONE)),
-            Disposition::Unsent | Disposition::Refused => {
-                let free = self.attempts <= PROMPT_ATTEMPTS_MAX;
-                if free || settings.budget.withdraw(Instant::now()) {
-                    Ok(())
-                } else {
-                    Err(not_again(NO_BUDGET))
-                }
+    /// Takes leave of the node. After the pause there is another attempt.
+    fn lose(&mut self, lost: Lost) -> Result<Duration, Failure> {
+        let Some(berth) = self.berth.take() else { return Ok(Duration::ZERO) };
+        berth.mark(lost.outcome);
+        match lost.again {
+            Ok(pause) => {
+                self.leave(&berth, lost.reason);
+                Ok(pause)
             }
+            Err(why) => Err(self.given_up(&berth.link, lost.outcome, &lost.reason, &why)),
         }
-    }
-
-    /// The same for a request that may have been processed and may be repeated.
-    fn repeat<B>(&mut self, settings: &Settings, body: &mut Replay<B>) -> Result<(), String> {
-        if self.past().map_or(0, |past| past.repeats) + 1 >= ATTEMPTS_MAX {
-            return Err(not_again(&format!("{ATTEMPTS_MAX} attempts are the most")));
-        }
-        if !body.is_whole() {
-            return Err(not_again(BODY_GONE));
-        }
-        if !settings.budget.withdraw(Instant::now()) {
-            return Err(not_again(NO_BUDGET));
-        }
-        self.past_mut().repeats += 1;
-        body.rewind();
-        Ok(())
     }
 
     fn leave(&mut self, berth: &Berth, reason: String) {
+        let exclude = &mut self.past_mut().exclude;
+        if !exclude.contains(&berth.link.id) {
+            exclude.push(berth.link.id.clone());
+        }
+        self.note(berth, reason);
+    }
+
+    /// Remembers an attempt that led to another one.
+    pub(super) fn note(&mut self, berth: &Berth, reason: String) {
         tracing::debug!(node = %berth.link.id, reason, attempt = self.attempts, "attempt failed");
         let after = self.since.elapsed();
         let past = self.past_mut();
-        if !past.exclude.contains(&berth.link.id) {
-            past.exclude.push(berth.link.id.clone());
-        }
         if past.tried.len() == TRIED_MAX {
             past.tried.remove(0);
             past.forgotten += 1;
@@ -212,8 +186,7 @@ impl Journey {
     /// The response has begun.
     pub(super) fn arrive<B>(
         mut self,
-        channel: Channel,
-        time: Time,
+        plan: Plan,
         grpc: bool,
         answer: Answer,
         mut body: Replay<B>,
@@ -223,13 +196,14 @@ impl Journey {
         B::Error: Into<BoxError>,
     {
         let Answer { response, mut outgoing, at } = answer;
+        let Plan { channel, time, .. } = plan;
         let Some(berth) = self.berth.take() else { return Response::new(ResponseBody::empty()) };
         body.commit();
         let sending = (!outgoing.is_done()).then(|| {
             let stop = CancellationToken::new();
             let guard = stop.clone().drop_guard();
             channel.tasks().spawn("request body", async move {
-                let send = std::future::poll_fn(|cx| outgoing.poll_send(cx, Pin::new(&mut body)));
+                let send = poll_fn(|cx| outgoing.poll_send(cx, Pin::new(&mut body)));
                 if let Some(Err(error)) = stop.run_until_cancelled(send).await {
                     tracing::debug!(%error, "the request's body ended early");
                 }
@@ -249,7 +223,7 @@ impl Journey {
             ticket,
             latency: at - since,
             at,
-            deadline: time.whole,
+            deadline: time.whole(),
             timeout: time.timeout,
             timer: None,
             outcome,
@@ -272,24 +246,19 @@ impl Journey {
     }
 }
 
-// === impl Past ===
+// === impl Lost ===
 
-impl Default for Past {
-    fn default() -> Self {
-        Self { exclude: Vec::new(), tried: Vec::new(), forgotten: 0, repeats: 0, pause: Backoff::calls() }
+impl Lost {
+    fn answered(answer: &Answer, pause: Duration) -> Self {
+        let response = &answer.response;
+        Self {
+            outcome: response::outcome_of(response).unwrap_or(Outcome::Failure),
+            reason: said(response.headers()),
+            again: Ok(pause),
+        }
     }
-}
 
-fn not_again(why: &str) -> String {
-    format!("it was not tried again, since {why}")
-}
-
-/// Whether the head of a response alone says that the node is not available.
-fn is_unavailable(headers: &HeaderMap) -> bool {
-    headers.get(&names::STATUS).is_some_and(|status| status.as_bytes() == b"14")
-}
-
-fn said(headers: &HeaderMap) -> String {
-    let message = headers.get(&names::MESSAGE).map(|message| message.as_bytes()).unwrap_or_default();
-    format!("it answered UNAVAILABLE: {}", percent_encoding::percent_decode(message).decode_utf8_lossy())
+    fn failed(fault: &Fault, again: Result<Duration, Refusal>) -> Self {
+        Self { outcome: fault.outcome(), reason: fault.to_string(), again }
+    }
 }

@@ -8,6 +8,9 @@ use callsign_core::{
     select::{Filter, Filters, hash_key},
 };
 
+use super::RetryPolicy;
+use crate::{Deadline, PreviousAttempts};
+
 /// Options of one call, put into the request's extensions.
 ///
 /// ```
@@ -25,9 +28,19 @@ pub struct CallOptions {
     /// Apart, since hardly any call has one and it would make the future of every call larger.
     pub(crate) place: Option<Box<Place>>,
     pub(crate) hash: Option<u64>,
-    pub(crate) idempotent: bool,
+    pub(crate) idempotent: Option<bool>,
     pub(crate) wait_for_ready: Option<bool>,
     pub(crate) report: bool,
+    /// What few calls have.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Rare {
+    retry: Option<RetryPolicy>,
+    /// Of the call that this one is made for.
+    deadline: Option<Deadline>,
+    previous_attempts: u32,
 }
 
 /// A place that the caller has chosen itself.
@@ -122,9 +135,30 @@ impl CallOptions {
         self
     }
 
-    /// Whether the call may be repeated although it may have been processed.
+    /// Whether the call may be repeated although it may have been processed. Unless said, it is what the channel knows of the
+    /// method ([`ChannelBuilder::method`](super::ChannelBuilder::method)), and no if it knows nothing.
     pub fn idempotent(mut self, idempotent: bool) -> Self {
-        self.idempotent = idempotent;
+        self.idempotent = Some(idempotent);
+        self
+    }
+
+    /// When the call is made again, instead of what the channel says for its method.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.rare.get_or_insert_default().retry = Some(policy);
+        self
+    }
+
+    /// The call is made for another one, whose request had these extensions: it ends before that one's time is over, and is not
+    /// repeated if that one has been ([`PreviousAttempts`]). Nothing happens if a server other than [`Server`](crate::Server) took it.
+    ///
+    /// With no time left, the call fails at once with DEADLINE_EXCEEDED.
+    pub fn within(mut self, extensions: &http::Extensions) -> Self {
+        if let Some(deadline) = extensions.get::<Deadline>() {
+            self.rare.get_or_insert_default().deadline = Some(*deadline);
+        }
+        if let Some(attempts) = extensions.get::<PreviousAttempts>() {
+            self.rare.get_or_insert_default().previous_attempts = attempts.count();
+        }
         self
     }
 
@@ -138,5 +172,19 @@ impl CallOptions {
     pub fn report(mut self, report: bool) -> Self {
         self.report = report;
         self
+    }
+
+    pub(super) fn retry_policy(&self) -> Option<&RetryPolicy> {
+        self.rare.as_ref()?.retry.as_ref()
+    }
+
+    /// When the time of the call is over that this one is made for.
+    pub(super) fn outer_deadline(&self) -> Option<Deadline> {
+        self.rare.as_ref()?.deadline
+    }
+
+    /// How often that call was made before.
+    pub(super) fn previous_attempts(&self) -> u32 {
+        self.rare.as_ref().map_or(0, |rare| rare.previous_attempts)
     }
 }

@@ -15,14 +15,15 @@ use callsign_core::{
     select::{Outcome, Ticket},
 };
 use callsign_net::{Connection, Incoming};
-use http::{HeaderMap, HeaderName, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, HeaderName, Response, StatusCode, header::RETRY_AFTER};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::DropGuard;
 
 use super::{
+    Code,
     channel::Channel,
-    failure::{Code, Failure},
+    failure::Failure,
     link::{Link, describe},
     names,
     timeout::Readable,
@@ -188,15 +189,18 @@ impl Call {
 
     fn overdue(&self) -> Failure {
         let Self { link, timeout, latency, .. } = self;
-        Failure {
-            code: Code::DeadlineExceeded,
-            message: format!(
-                "the reply of {link} did not end within {}: it began after {}",
-                Readable(*timeout),
-                Readable(*latency)
-            ),
-        }
+        let message = format!(
+            "the reply of {link} did not end within {}: it began after {}",
+            Readable(*timeout),
+            Readable(*latency)
+        );
+        Failure::new(Code::DeadlineExceeded, message)
     }
+}
+
+/// The same for a whole response.
+pub(crate) fn outcome_of<B>(response: &Response<B>) -> Option<Outcome> {
+    outcome_of_head(response.status(), response.headers())
 }
 
 /// What the head of a response says of the outcome. `None` when the trailers will tell.

@@ -158,6 +158,15 @@ impl Roster {
         fastrand::Rng::with_seed(self.seeds.fetch_add(SPREAD, Ordering::Relaxed))
     }
 
+    /// About what a call takes: the median of what nodes take. Zero if nothing is known.
+    pub(crate) fn usual_latency(&self) -> Duration {
+        let state = self.state();
+        let known = state.slate.members().iter().filter_map(|member| member.load.latency());
+        let mut known: Vec<Duration> = known.collect();
+        known.sort_unstable();
+        known.get(known.len() / 2).copied().unwrap_or_default()
+    }
+
     /// A call says nothing of what it is about. Where the strategy goes by that, it is worth a word, once.
     pub(crate) fn note_keyless(&self) {
         let unsaid = self.strategy.uses_key() && self.keyed.load(Ordering::Relaxed);

@@ -5,12 +5,7 @@ use std::{fmt, time::Duration};
 use http::HeaderMap;
 use tokio::time::Instant;
 
-use super::{
-    channel::Settings,
-    failure::{Code, Failure},
-    names,
-    options::CallOptions,
-};
+use super::{Code, channel::Settings, failure::Failure, names, options::CallOptions};
 pub(crate) use crate::grpc_timeout::format;
 use crate::grpc_timeout::{FORM, parse};
 
@@ -19,14 +14,22 @@ use crate::grpc_timeout::{FORM, parse};
 pub(crate) struct Time {
     /// When the wait for the head of the response is over.
     pub(crate) head: Option<Instant>,
-    /// The same for the whole of it, if the caller has set a time.
-    pub(crate) whole: Option<Instant>,
+    /// Whether that is for the whole of it too, since the caller or the channel has set the time.
+    asked: bool,
     pub(crate) timeout: Duration,
 }
 
 // === impl Time ===
 
 impl Time {
+    /// For a call that is not made.
+    pub(crate) const NONE: Self = Self { head: None, asked: false, timeout: Duration::ZERO };
+
+    /// When the whole of the response is over, if a time was set for it.
+    pub(crate) fn whole(&self) -> Option<Instant> {
+        self.head.filter(|_| self.asked)
+    }
+
     /// What the request itself, its options and the channel say, the shortest of them.
     pub(crate) fn of(
         headers: &HeaderMap,
@@ -36,9 +39,8 @@ impl Time {
     ) -> Result<Self, Failure> {
         let wire = match headers.get(&names::TIMEOUT) {
             None => None,
-            Some(value) => Some(parse(value).ok_or_else(|| Failure {
-                code: Code::InvalidArgument,
-                message: format!("grpc-timeout is {value:?}, not {FORM}"),
+            Some(value) => Some(parse(value).ok_or_else(|| {
+                Failure::new(Code::InvalidArgument, format!("grpc-timeout is {value:?}, not {FORM}"))
             })?),
         };
         let asked = match (wire, options.timeout.or(settings.timeout)) {
@@ -48,11 +50,11 @@ impl Time {
         Ok(match asked {
             Some(timeout) => {
                 let deadline = now.checked_add(timeout);
-                Self { head: deadline, whole: deadline, timeout }
+                Self { head: deadline, asked: true, timeout }
             }
             None => {
                 let head = settings.default_timeout.and_then(|timeout| now.checked_add(timeout));
-                Self { head, whole: None, timeout: settings.default_timeout.unwrap_or_default() }
+                Self { head, asked: false, timeout: settings.default_timeout.unwrap_or_default() }
             }
         })
     }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use callsign_net::Disposition;
+use callsign_core::select::Outcome;
 
 use super::{
-    failure::{Code, Failure},
+    Code,
+    failure::Failure,
     journey::{Journey, Phase},
     link::Link,
+    repeat::Refusal,
     roster::Roster,
     timeout::Readable,
 };
@@ -17,7 +19,7 @@ impl Journey {
     pub(super) fn expire(mut self, roster: &Roster, timeout: Duration) -> Failure {
         let waited_for = match (&self.phase, self.berth.take()) {
             (Phase::Reply, Some(berth)) => {
-                berth.expired();
+                berth.mark(Outcome::DeadlineExceeded);
                 format!("waiting for the reply of {}", berth.link)
             }
             (Phase::Room, Some(berth)) => {
@@ -26,6 +28,10 @@ impl Journey {
                     berth.link
                 )
             }
+            (Phase::Race, _) => format!(
+                "waiting for the replies of {}",
+                self.exclude().iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+            ),
             (Phase::Pause, _) => "waiting to try another node".to_owned(),
             (Phase::Node(why), _) if why.is_empty() => "picking a node".to_owned(),
             (Phase::Node(why), _) => format!("waiting for a node: {why}"),
@@ -33,15 +39,22 @@ impl Journey {
         };
         let service = &roster.service;
         let message = format!("no answer from {service} within {}, {waited_for}", Readable(timeout));
-        Failure { code: Code::DeadlineExceeded, message: self.with_history(message) }
+        let message = self.with_history(message);
+        match self.past_mut().last_said.take() {
+            // What a node has said tells more than that its successor said nothing.
+            Some(said) => Failure { message: format!("{}; then {message}", said.message), ..said },
+            None => Failure::new(Code::DeadlineExceeded, message),
+        }
     }
 
-    pub(super) fn given_up(&self, link: &Link, disposition: Disposition, reason: &str, why: &str) -> Failure {
-        let what = match disposition {
-            Disposition::Unsent | Disposition::Refused => "did not take the request",
-            Disposition::Unknown => "failed with the request in hand",
+    pub(super) fn given_up(&self, link: &Link, outcome: Outcome, reason: &str, why: &Refusal) -> Failure {
+        let what = match outcome {
+            Outcome::NotSent => "did not take the request",
+            _ => "failed with the request in hand",
         };
-        Failure::unavailable(self.with_history(format!("{link} {what}: {reason}; {why}")))
+        let Refusal { why, last } = why;
+        let message = self.with_history(format!("{link} {what}: {reason}; {why}"));
+        Failure { last: *last, ..Failure::unavailable(message) }
     }
 
     pub(super) fn closed(&self, roster: &Roster) -> Failure {

@@ -40,7 +40,7 @@ use super::{
     meter::CallMeter,
     mount::{Mounts, is_grpc},
 };
-use crate::{BoxError, draining::DRAINING};
+use crate::{BoxError, PreviousAttempts, draining::DRAINING};
 
 /// How much a call matters, by its request.
 pub(crate) type Prioritise = Box<dyn Fn(&Parts) -> Priority + Send + Sync>;
@@ -208,6 +208,9 @@ impl Calls {
         request.extensions_mut().insert(connection);
         if let Some(time) = time {
             request.extensions_mut().insert(time.deadline);
+        }
+        if let Some(attempts) = PreviousAttempts::of(request.headers()) {
+            request.extensions_mut().insert(attempts);
         }
         Ok(Received { end: End::new(time, cut.clone()), grpc, underway, request })
     }

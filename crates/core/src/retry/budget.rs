@@ -75,6 +75,12 @@ impl RetryBudget {
         }
     }
 
+    /// Whether [`succeeded`](Self::succeeded) and [`failed`](Self::failed) make a difference.
+    #[must_use]
+    pub fn counts_outcomes(&self) -> bool {
+        matches!(self.0, Rule::Tokens(_))
+    }
+
     /// Tells that an attempt was answered well, or badly in a way that no retry would mend. Of interest to tokens alone.
     pub fn succeeded(&self) {
         if let Rule::Tokens(tokens) = &self.0 {

