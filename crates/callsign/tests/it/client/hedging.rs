@@ -244,9 +244,10 @@ async fn with_late_replies(policy: Option<HedgePolicy>, calls: usize) -> (usize,
                     return;
                 }
             }
-            let mut stream = respond.send_response(peer::head(), false).unwrap();
-            stream.send_data(peer::message(if late { "late" } else { "prompt" }), false).unwrap();
-            stream.send_trailers(peer::trailers()).unwrap();
+            // The client may lose interest at any time.
+            let Ok(mut stream) = respond.send_response(peer::head(), false) else { return };
+            let _ = stream.send_data(peer::message(if late { "late" } else { "prompt" }), false);
+            let _ = stream.send_trailers(peer::trailers());
         }
     })
     .await;
