@@ -158,10 +158,14 @@ impl Berth {
             }
         })
         .await?;
-        if response.headers().contains_key(&DRAINING) {
+        Ok(Answer { response, outgoing, at: Instant::now() })
+    }
+
+    /// Takes in what the head of an answer says of the node itself.
+    pub(crate) fn hear(&self, headers: &HeaderMap) {
+        if headers.contains_key(&DRAINING) {
             self.link.hear_leaving();
         }
-        Ok(Answer { response, outgoing, at: Instant::now() })
     }
 
     /// The attempt ended so, without being the call's answer.

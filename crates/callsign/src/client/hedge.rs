@@ -192,7 +192,10 @@ impl<'a> Field<'a> {
             let sent = berth.send(connection, slot, &mut head, &mut body, plan).await;
             let Some(berth) = watched.berth.take() else { std::future::pending().await };
             match sent {
-                Ok(answer) => Ok(Answered { berth, answer, taken: body.given() }),
+                Ok(answer) => Ok({
+                    berth.hear(answer.response.headers());
+                    Answered { berth, answer, taken: body.given() }
+                }),
                 Err(fault) => Err((berth, fault)),
             }
         })

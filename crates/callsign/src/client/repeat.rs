@@ -78,6 +78,9 @@ impl Journey {
         plan: &Plan,
         body: &mut Replay<B>,
     ) -> Option<Duration> {
+        if let Some(berth) = &self.berth {
+            berth.hear(response.headers());
+        }
         let budget = &plan.channel.settings().budget;
         // Nearly all calls: what they are answered changes nothing here.
         if !plan.is_idempotent() && plan.retry().refusals.is_empty() && !budget.counts_outcomes() {
