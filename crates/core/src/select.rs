@@ -48,6 +48,7 @@ mod assume;
 mod cost;
 mod density;
 mod error;
+mod explain;
 mod filter;
 mod key;
 mod load;
@@ -68,6 +69,7 @@ mod weights;
 pub use fastrand::Rng;
 
 pub use self::error::{NoPick, Rejection};
+pub use self::explain::{PassedOver, Standing};
 pub use self::filter::{CustomFilter, Filter, Filters};
 pub use self::key::hash_key;
 pub use self::load::{Load, Outcome, Ticket};

@@ -1,5 +1,7 @@
 //! Where calls go that pass one set of filters: the view of all of them, and the pools that a shape makes of it.
 
+mod standing;
+
 use std::sync::Arc;
 
 use super::{

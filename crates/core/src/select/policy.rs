@@ -127,6 +127,17 @@ impl Policy {
         }
     }
 
+    /// The candidate that the request's key leads to, if it has one and the strategy goes by it. As good as a draw, which then takes
+    /// no chances.
+    pub(super) fn home(&self, candidates: &[Candidate], request: &PickRequest<'_>) -> Option<usize> {
+        match self {
+            Self::Hashed(hashed) if request.hash.is_some() && candidates.len() > 1 => {
+                hashed.pick(candidates, request, &mut fastrand::Rng::with_seed(0))
+            }
+            _ => None,
+        }
+    }
+
     /// Whose turn it is, for strategies that take turns.
     fn cursor(&self, candidates: &[Candidate]) -> Option<Cursor> {
         let count = candidates.len() as u64;

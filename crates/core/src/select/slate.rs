@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Filters, Load, NoPick, Shape, Strategy, Ticket, assume,
+    Filters, Load, NoPick, Shape, Standing, Strategy, Ticket, assume,
     density::{Density, Sums},
     plan::{Making, Plan},
     strategy::Choices,
@@ -145,6 +145,38 @@ impl<T> Slate<T> {
         }
     }
 
+    /// How each member stands with a pick for `request`, in the order of [`members`](Self::members): whether the pick may return it,
+    /// and why not.
+    ///
+    /// It goes by the same views and flags as a pick, and takes no place on any node. It is for people: it looks at all nodes and
+    /// allocates. `rng` is for a set of filters that the slate has not seen.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use callsign_core::{Node, select::{Filter, Filters, Member, PickRequest, Slate, Strategy}};
+    ///
+    /// let strategy = Strategy::default();
+    /// let node = Node::builder("greeter", "a", "127.0.0.1:4000").zone("eu-1b").build()?;
+    /// let load = strategy.new_load();
+    /// load.set_ready(true);
+    /// let (mut rng, here) = (fastrand::Rng::with_seed(1), Filters::from(Filter::zone("eu-1a")));
+    /// let slate = Slate::new(&strategy, &here, vec![Member { node: Arc::new(node), load, handle: () }], None, &mut rng);
+    ///
+    /// let standings = slate.explain(&PickRequest::default(), &mut rng);
+    /// assert!(!standings[0].is_candidate(), "it is in another zone");
+    /// # Ok::<(), callsign_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn explain(&self, request: &PickRequest<'_>, rng: &mut fastrand::Rng) -> Vec<Standing> {
+        match request.filters {
+            Some(filters) if !filters.is_empty() => {
+                let narrowed = self.filters.and_all(filters);
+                self.view(filters, rng).standings(&self.shape, &narrowed, &self.members, request)
+            }
+            _ => self.all.standings(&self.shape, &self.filters, &self.members, request),
+        }
+    }
+
     /// All members, in the order they were given in.
     #[must_use]
     pub fn members(&self) -> &[Member<T>] {
@@ -171,7 +203,7 @@ impl<T> Slate<T> {
     /// for another aperture, for other weights that nodes have reported, or to return to a better preference.
     pub fn tick(&self, now: Instant) -> bool {
         self.members.iter().for_each(|member| member.load.climb(now));
-        let waiting = self.all.is_waiting() || self.views.plans().any(Plan::is_waiting);
+        let waiting = self.is_waiting();
         if let Strategy::LoadReports(config) = &self.strategy {
             let weigh = |due, member: &Member<T>| member.load.weigh_report(config, now) || due;
             return self.members.iter().fold(waiting, weigh);
@@ -181,6 +213,12 @@ impl<T> Slate<T> {
         let inflight = self.members.iter().map(|member| u64::from(member.load.about_inflight())).sum();
         let sums = Sums { nodes: self.members.len(), calls: count_calls(&self.members), inflight };
         self.density.tick(sums, now, config) || waiting
+    }
+
+    /// Whether a better preference holds than the one that picks go by. The slate after this one returns to it.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.all.is_waiting() || self.views.plans().any(Plan::is_waiting)
     }
 
     /// How many calls have gone to other nodes than the [`Shape`] asks for, since there was none of these.

@@ -1,7 +1,10 @@
 //! The members that pass one set of filters, ready to be picked from.
 
+mod offer;
+
 use std::sync::Arc;
 
+pub(super) use self::offer::Offers;
 use super::{
     Filters, Load, Member, NoPick, PickRequest, Rejection, Strategy, load, policy::Policy, sample, weights,
 };
@@ -22,6 +25,8 @@ pub(super) struct View {
     /// How many the strategy draws from: those that were ready, or as many of them as the aperture is wide. Their ranks are random to
     /// each client, and stay, so clients have different apertures that change by a node when a node comes or goes.
     drawn_from: usize,
+    /// How many were ready when the view was made.
+    ready: usize,
     policy: Policy,
     /// Hardly any candidate can be used: no verdict counts.
     panic: bool,
@@ -90,7 +95,7 @@ impl View {
             if ready == 0 || strategy.uses_key() { candidates.len() } else { aperture(ready).min(ready) };
         let previous = previous.map(|view| (&view.policy, &view.candidates[..view.drawn_from]));
         let policy = Policy::new(strategy, &candidates[..drawn_from], previous, rng);
-        Self { candidates, drawn_from, policy, panic, none }
+        Self { candidates, drawn_from, ready, policy, panic, none }
     }
 
     /// The candidate to take. With `ramps`, new nodes are spared part of what they would get.

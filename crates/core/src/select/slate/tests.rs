@@ -2,6 +2,7 @@
 
 mod adaptive;
 mod busy;
+mod explain;
 mod filters;
 mod leaving;
 mod oracle;
