@@ -88,21 +88,6 @@ async fn a_certificate_for_the_services_name_does_for_all_its_nodes() {
 }
 
 #[tokio::test]
-async fn a_request_over_tls_says_that_it_is() {
-    let (registry, authority) = (MemoryRegistry::new(), Authority::new("ca"));
-    let shown = axum::routing::get(|uri: http::Uri| async move { uri.to_string() });
-    let routes = axum::Router::new().route("/", shown);
-    let running = secure_with(&registry, showing(authority.server()), |builder| builder.routes(routes)).await;
-    let address = running.handle.local_addr();
-    let tls = trusting(&authority).build().unwrap();
-    let mut channel = fixed([("one", address)]).tls(tls).build().unwrap();
-    let request = http::Request::new(http_body_util::Empty::<bytes::Bytes>::new());
-    let response = soon("the call ends", tower_service::Service::call(&mut channel, request)).await.unwrap();
-    let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
-    assert_eq!(body, format!("https://{address}/"));
-}
-
-#[tokio::test]
 async fn a_target_names_the_files() {
     let (registry, authority, clients) =
         (MemoryRegistry::new(), Authority::new("servers"), Authority::new("clients"));
