@@ -11,6 +11,7 @@ pub mod client;
 mod deadline;
 mod draining;
 mod grpc_timeout;
+pub mod metrics;
 mod orca;
 mod previous_attempts;
 pub mod server;

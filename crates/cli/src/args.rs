@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::rewrite::fields_to_flags;
 use crate::{
-    commands::{call, completions, demo, describe, ls, man, register, watch},
+    commands::{call, completions, demo, describe, explain, ls, man, register, watch},
     config::Flags,
     exit,
 };
@@ -46,6 +46,7 @@ pub(crate) enum Command {
     Describe(describe::Args),
     Watch(watch::Args),
     Call(call::Args),
+    Explain(explain::Args),
     Register(register::Args),
     Completions(completions::Args),
     Man(man::Args),

@@ -74,6 +74,7 @@ async fn dispatch(command: &Command, context: &Context) -> Result<()> {
         Command::Describe(args) => commands::describe::run(args, context).await,
         Command::Watch(args) => commands::watch::run(args, context).await,
         Command::Call(args) => commands::call::run(args, context).await,
+        Command::Explain(args) => commands::explain::run(args, context).await,
         Command::Completions(args) => commands::completions::run(args, context),
         Command::Man(args) => commands::man::run(args, context),
         Command::Demo(_) | Command::DemoNode(_) | Command::DemoEtcd(_) | Command::Register(_) => Ok(()),

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -21,7 +21,8 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
-    ChannelBuilder, HashBy, NodeStatus, ResponseBody, RetryPolicy, Target, call, explain,
+    CallOptions, ChannelBuilder, ChannelMeter, Explanation, HashBy, NodeStatus, ResponseBody, RetryPolicy,
+    Target, call, explain,
     link::Link,
     methods::Methods,
     pool::Pool,
@@ -44,6 +45,10 @@ use crate::BoxError;
 /// ```
 #[derive(Clone)]
 pub struct Channel(Arc<Inner>);
+
+/// A channel that somebody else keeps alive.
+#[derive(Clone)]
+pub(crate) struct WeakChannel(Weak<Inner>);
 
 struct Inner {
     roster: Arc<Roster>,
@@ -168,11 +173,69 @@ impl Channel {
         state.slate.members().iter().map(status).collect()
     }
 
+    /// Says of each node whether the next call with these options may go to it, and why not: the answer to "why did my call go there?".
+    ///
+    /// It takes no place on any node. For people: it looks at all nodes, and allocates.
+    ///
+    /// ```no_run
+    /// # async fn example(channel: callsign::Channel) {
+    /// let explanation = channel.explain(&callsign::CallOptions::new().group("blue"));
+    /// println!("{explanation}");
+    /// // 1 of 2 nodes may take the next call: greeter-1; greeter-2 may not: group=blue is asked for, and it has green
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn explain(&self, options: &CallOptions) -> Explanation {
+        explain::explain(&self.0.roster, options, Instant::now())
+    }
+
+    /// Waits until it is known who there is, and each node has been tried: until [`nodes`](Self::nodes) and
+    /// [`explain`](Self::explain) have nothing provisional to say. Whether that is so after `within`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn settled(&self, within: Duration) -> bool {
+        let mut published = self.0.roster.published();
+        let settled = async {
+            loop {
+                self.0.roster.stir();
+                if self.0.roster.is_settled() {
+                    return true;
+                }
+                let stopped = self.0.tasks.stopped();
+                if stopped.run_until_cancelled(published.changed()).await.is_none() {
+                    return false;
+                }
+            }
+        };
+        tokio::time::timeout(within, settled).await.unwrap_or(false)
+    }
+
     /// How many calls went to other nodes than the channel's [shape](callsign_core::select::Shape) asks for, since none of those could
     /// be called. It should stand still: a canary that nobody reaches is seen here.
     #[must_use]
     pub fn fallbacks(&self) -> u64 {
         self.0.roster.state().slate.fallbacks()
+    }
+
+    /// Counts what its calls have led to beyond their nodes.
+    #[must_use]
+    pub fn meter(&self) -> &ChannelMeter {
+        &self.0.roster.meter
+    }
+
+    /// Whether so few nodes can be used that verdicts on their [health](callsign_core::health) are ignored.
+    #[must_use]
+    pub fn is_in_panic(&self) -> bool {
+        self.0.roster.state().slate.is_in_panic()
+    }
+
+    /// For how long the registry has not stood by what it last said of the nodes; zero while it does. `None` where there is no
+    /// registry, and while it has said nothing.
+    #[must_use]
+    pub fn view_age(&self, now: Instant) -> Option<Duration> {
+        self.0.roster.state().freshness.as_ref().map(|freshness| freshness.age(now))
     }
 
     /// Tells how a call to a node went that was not made through this channel, as go-micro's selectors have it: it counts for
@@ -207,6 +270,11 @@ impl Channel {
     /// Dropping the future loses nothing: everything has been told to stop.
     pub async fn close(self) {
         self.0.tasks.close().await;
+    }
+
+    /// The channel, without keeping it alive.
+    pub(crate) fn downgrade(&self) -> WeakChannel {
+        WeakChannel(Arc::downgrade(&self.0))
     }
 
     pub(crate) fn roster(&self) -> &Arc<Roster> {
@@ -244,6 +312,14 @@ where
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel").field("service", &self.0.roster.service).finish_non_exhaustive()
+    }
+}
+
+// === impl WeakChannel ===
+
+impl WeakChannel {
+    pub(crate) fn upgrade(&self) -> Option<Channel> {
+        self.0.upgrade().map(Channel)
     }
 }
 

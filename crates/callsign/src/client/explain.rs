@@ -1,97 +1,192 @@
-//! Why there is no node for a call, in words that say what to do.
+//! Why a call goes where it goes, and why there is no node for one: all wording of that is here.
+//!
+//! What a pick would do is worked out by the slate ([`Slate::explain`](callsign_core::select::Slate::explain)). Here it is put
+//! together with what only the channel knows: what each node's connection and health are like, and which registered nodes never
+//! came as far as a pick.
+
+mod obstacle;
+mod shortage;
+mod summary;
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use callsign_core::{
-    Error,
-    select::{Filters, NoPick},
+    Node,
+    select::{Member, PassedOver, PickRequest, Standing},
 };
+use tokio::time::Instant;
 
+pub use self::obstacle::Obstacle;
+pub(crate) use self::shortage::{Shortage, shortage};
 use super::{
-    roster::{Roster, State},
+    CallOptions, NodeStatus,
+    link::Link,
+    options::Place,
+    roster::{Roster, State, fitness},
     source::Known,
 };
 
-/// Nodes named in a message; more would not help.
-const NAMED_MAX: usize = 3;
-
-/// Whether waiting may help, and what to say if one does not wait.
-pub(crate) struct Shortage {
-    /// A node is being connected for the first time, or the registry has not answered yet.
-    pub(crate) hopeful: bool,
-    pub(crate) message: String,
+/// Where the next call may go, and why not elsewhere: [`Channel::explain`](super::Channel::explain). Displayed, it is the summary
+/// and a line for each node.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The one thing that matters, in a sentence: which nodes may take the call and what is against the others; or why none may.
+    pub summary: String,
+    /// The strategy's name.
+    pub strategy: Arc<str>,
+    /// So few nodes can be used that verdicts on their health are ignored.
+    pub panic: bool,
+    /// All nodes that are registered, in the order of their ids.
+    pub nodes: Vec<NodeExplanation>,
 }
 
-/// Explains why `state` has no node for a call that asked for `filters`.
-pub(crate) fn shortage(roster: &Roster, state: &State, filters: &Filters, why: &NoPick) -> Shortage {
-    let Roster { service, origin, .. } = roster;
-    let hopeless = |message| Shortage { hopeful: false, message };
-    match (why, &state.known) {
-        (NoPick::Empty, Known::Pending) => {
-            Shortage { hopeful: true, message: format!("{origin} has not answered yet who serves {service}") }
+/// How one node stands with the next call.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NodeExplanation {
+    /// The node.
+    pub node: Arc<Node>,
+    /// The share of calls that may go to it and to those like it, from 0 to 1; zero if the next call does not go to it.
+    pub share: f64,
+    /// Why the call does not go to it. For a candidate, what is against it nevertheless: it is then taken only since no other node can
+    /// be.
+    pub obstacle: Option<Obstacle>,
+    /// Why it gets calls that the channel's [shape](callsign_core::select::Shape) has meant for others, if so.
+    pub instead: Option<Arc<str>>,
+    /// What this channel knows of it; none for a node that it keeps away from.
+    pub status: Option<NodeStatus>,
+    /// What the adaptive strategy takes a call to it to cost, with nothing else in flight.
+    pub cost: Option<Duration>,
+}
+
+// === impl Explanation ===
+
+impl Explanation {
+    /// The nodes that the next call may go to.
+    pub fn candidates(&self) -> impl Iterator<Item = &NodeExplanation> {
+        self.nodes.iter().filter(|node| node.is_candidate())
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.summary)?;
+        self.nodes.iter().try_for_each(|node| write!(f, "\n  {node}"))
+    }
+}
+
+// === impl NodeExplanation ===
+
+impl NodeExplanation {
+    /// Whether the next call may go to it.
+    #[must_use]
+    pub fn is_candidate(&self) -> bool {
+        self.share > 0.0
+    }
+
+    /// What is to be said of it, if there is anything.
+    #[must_use]
+    pub fn remark(&self) -> Option<String> {
+        match (&self.obstacle, &self.instead) {
+            (Some(obstacle), _) if self.is_candidate() => {
+                Some(format!("no other node can be called, though {obstacle}"))
+            }
+            (Some(obstacle), _) => Some(obstacle.to_string()),
+            (None, Some(instead)) => Some(instead.to_string()),
+            (None, None) => None,
         }
-        (NoPick::Empty, Known::Failed(error)) => {
-            hopeless(format!("{origin} cannot be asked who serves {service}: {}", taught(error)))
+    }
+}
+
+impl fmt::Display for NodeExplanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.is_candidate() { '+' } else { '-' };
+        write!(f, "{sign} {} ({})", self.node.id(), self.node.address())?;
+        match self.remark() {
+            Some(remark) => write!(f, ": {remark}"),
+            None => Ok(()),
         }
-        (NoPick::Empty, Known::Absent) => hopeless(format!(
-            "no node of {service} is known: none is registered in {origin}; `callsign ls` shows who is"
-        )),
-        (NoPick::Empty, Known::Nodes(_)) if !state.unfit.is_empty() => hopeless(format!(
-            "none of the registered nodes of {service} can be called: {}",
-            some(state.unfit.iter().cloned())
-        )),
-        (NoPick::Empty, Known::Nodes(nodes)) if nodes.is_empty() => {
-            hopeless(format!("all nodes of {service} have left {origin}"))
-        }
-        (NoPick::Empty, Known::Nodes(_)) => Shortage {
-            hopeful: true,
-            message: format!("the nodes of {service} are being looked at for the first time"),
+    }
+}
+
+/// Says where the next call with `options` may go.
+pub(crate) fn explain(roster: &Roster, options: &CallOptions, now: Instant) -> Explanation {
+    let state = roster.state();
+    let request = PickRequest { filters: Some(&options.filters), exclude: &[], hash: options.hash };
+    let standings = state.slate.explain(&request, &mut roster.rng());
+    let members = state.slate.members().iter().zip(standings);
+    let mut nodes: Vec<_> =
+        members.map(|(member, standing)| seated(roster, options, member, standing, now)).collect();
+    nodes.extend(absent(roster, &state, options));
+    nodes.sort_by_key(|explained| explained.node.key());
+    Explanation {
+        summary: summary::summary(roster, &state, options, &nodes),
+        strategy: roster.strategy.name().into(),
+        panic: state.slate.is_in_panic(),
+        nodes,
+    }
+}
+
+/// A node that picks know.
+fn seated(
+    roster: &Roster,
+    options: &CallOptions,
+    member: &Member<Arc<Link>>,
+    standing: Standing,
+    now: Instant,
+) -> NodeExplanation {
+    let Member { node, load, handle } = member;
+    let status = handle.status(node.clone(), roster.health().verdict(&node.key()), now);
+    let against = |why| Obstacle::of(why, &status, now);
+    let (share, instead, obstacle) = match options.place.as_deref() {
+        Some(place) if !is_meant(place, member) => (0.0, None, Some(Obstacle::NotMeant)),
+        Some(_) if load.is_ready() => (1.0, None, None),
+        Some(_) => (0.0, None, Some(against(PassedOver::NotReady))),
+        None => match standing {
+            Standing::Candidate { share, instead, despite } => (share, instead, despite.map(against)),
+            Standing::PassedOver(why) => (0.0, None, Some(against(why))),
         },
-        (NoPick::NotReady { .. }, _) => not_ready(roster, state, filters),
-        (why, _) => hopeless(format!("{service}: {why}")),
+    };
+    NodeExplanation {
+        node: node.clone(),
+        share,
+        obstacle,
+        instead,
+        cost: load.cost(now),
+        status: Some(status),
     }
 }
 
-/// Nodes there are, but none is connected.
-fn not_ready(roster: &Roster, state: &State, filters: &Filters) -> Shortage {
-    let asked = roster.filters.and_all(filters);
-    let members = state.slate.members().iter().filter(|member| asked.pass(&member.node));
-    let (mut waiting, mut refusing) = (Vec::new(), Vec::new());
-    for member in members {
-        match member.handle.refusal() {
-            Some(why) => refusing.push((&member.handle, why)),
-            None => waiting.push(&member.handle),
+fn is_meant(place: &Place, member: &Member<Arc<Link>>) -> bool {
+    match place {
+        Place::Node(id) => member.node.id() == id,
+        Place::Address(address) => member.handle.address == *address,
+    }
+}
+
+/// Nodes that are registered, and that picks do not know.
+fn absent(roster: &Roster, state: &State, options: &CallOptions) -> Vec<NodeExplanation> {
+    let Known::Nodes(nodes) = &state.known else { return Vec::new() };
+    let own = roster.own(nodes);
+    let asked = roster.filters.and_all(&options.filters);
+    let is_seated = |node: &Node| state.slate.members().iter().any(|member| member.node.key() == node.key());
+    let obstacle = |node: &Arc<Node>| match (asked.iter().find(|filter| !filter.passes(node)), fitness(node))
+    {
+        (Some(filter), _) => Obstacle::Selection(PassedOver::filtered(filter, node)),
+        (None, Err(why)) => Obstacle::Unfit(why),
+        (None, Ok(_)) if !own.iter().any(|own| Arc::ptr_eq(own, node)) => {
+            Obstacle::OutsideSubset { size: own.len(), nodes: nodes.len() }
         }
-    }
-    if waiting.is_empty() {
-        let nodes = match refusing.len() {
-            1 => "the one node".to_owned(),
-            n => format!("all {n} nodes"),
-        };
-        let reasons = refusing.iter().map(|(link, why)| format!("{}: {why}", link.id));
-        let away = refusing.iter().all(|(link, _)| link.error().is_some());
-        let how = if away { "reached" } else { "called" };
-        let message = format!("{nodes} of {} cannot be {how}: {}", roster.service, some(reasons));
-        return Shortage { hopeful: false, message };
-    }
-    let waiting = waiting.iter().map(ToString::to_string);
-    Shortage {
-        hopeful: true,
-        message: format!("no node of {} is connected yet: {}", roster.service, some(waiting)),
-    }
-}
-
-fn some(reasons: impl ExactSizeIterator<Item = String>) -> String {
-    let more = reasons.len().saturating_sub(NAMED_MAX);
-    // Only those that are named are put into words.
-    let mut text = reasons.take(NAMED_MAX).collect::<Vec<_>>().join("; ");
-    if more > 0 {
-        text.push_str(&format!("; and {more} more"));
-    }
-    text
-}
-
-fn taught(error: &Error) -> String {
-    match error.hint() {
-        Some(hint) => format!("{}; {hint}", error.chain()),
-        None => error.chain(),
-    }
+        (None, Ok(_)) => Obstacle::InDoubt,
+    };
+    let explained = |node: &Arc<Node>| NodeExplanation {
+        node: node.clone(),
+        share: 0.0,
+        obstacle: Some(obstacle(node)),
+        instead: None,
+        status: None,
+        cost: None,
+    };
+    nodes.iter().filter(|node| !is_seated(node)).map(explained).collect()
 }

@@ -137,6 +137,7 @@ impl Journey {
                 Err(fault) => Lost::failed(&fault, self.try_again(fault.disposition(), plan, body)),
             };
             let pause = self.lose(lost)?;
+            plan.channel.roster().meter.count_retry();
             if !pause.is_zero() {
                 self.phase = Phase::Pause;
                 // Boxed: hardly any call waits here, and in place it would make the future of every call larger.

@@ -193,6 +193,10 @@ impl Link {
         self.phase().refusal()
     }
 
+    pub(crate) fn state(&self) -> NodeState {
+        self.phase().shown(Instant::now())
+    }
+
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.is_cancelled()
     }

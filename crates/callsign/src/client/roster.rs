@@ -15,6 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use callsign_core::{
     Node, NodeId, NodeKey, ServiceName, WeakTasks,
+    directory::Freshness,
     health::{Health, HealthConfig, HealthEvent, Verdict},
     model::{Address, keys},
     select::{Filters, Load, Member, Shape, Slate, Strategy, subset},
@@ -25,7 +26,7 @@ use tokio::{
 };
 
 use super::{
-    HealthCheck,
+    ChannelMeter, HealthCheck, NodeState,
     link::{Link, News},
     reports::Reports,
     source::{Known, Source},
@@ -63,7 +64,8 @@ pub(crate) struct Roster {
     pinned: Mutex<Vec<Arc<Link>>>,
     health: Mutex<Health>,
     slow_start: Duration,
-    subset: Option<usize>,
+    pub(crate) subset: Option<usize>,
+    pub(crate) meter: ChannelMeter,
     /// What tells this client from others.
     seed: u64,
     tasks: WeakTasks,
@@ -76,6 +78,10 @@ pub(crate) struct State {
     pub(crate) known: Known,
     /// Nodes that are registered and cannot be called by this channel at all, with the reason.
     pub(crate) unfit: Vec<String>,
+    /// Whether the registry stands by them, if there is one that has said something.
+    pub(crate) freshness: Option<Freshness>,
+    /// How many members were ready when the slate was made.
+    ready: usize,
 }
 
 /// What a [`Roster`] is made of.
@@ -118,7 +124,7 @@ impl Roster {
         let mut rng = fastrand::Rng::with_seed(seed);
         let reports = Reports::of(&strategy);
         let slate = Slate::new(&strategy, &filters, Vec::new(), None, &mut rng);
-        let state = State { slate, known: Known::Pending, unfit: Vec::new() };
+        let state = State { slate, known: Known::Pending, unfit: Vec::new(), freshness: None, ready: 0 };
         Self {
             service,
             origin,
@@ -139,6 +145,7 @@ impl Roster {
             health: Mutex::new(Health::new(health, rng.u64(..))),
             slow_start,
             subset,
+            meter: ChannelMeter::default(),
             seed,
             tasks,
         }
@@ -177,6 +184,21 @@ impl Roster {
                 "a call without a hash key went to any node, by chance; set CallOptions::hash_key, or hash=header:NAME"
             );
         }
+    }
+
+    /// Whether it is known who there is, and each node has been tried.
+    pub(crate) fn is_settled(&self) -> bool {
+        let state = self.state();
+        let tried = |member: &Member<Arc<Link>>| match member.handle.state() {
+            NodeState::Connecting => false,
+            NodeState::Ready => member.load.is_ready(),
+            _ => true,
+        };
+        let ready = state.slate.members().iter().filter(|member| member.load.is_ready()).count();
+        !matches!(state.known, Known::Pending)
+            && state.slate.members().iter().all(tried)
+            && ready == state.ready
+            && !state.slate.is_waiting()
     }
 
     /// Somebody calls: connections that were let go for want of calls are made again.
@@ -295,7 +317,7 @@ impl Roster {
     }
 
     /// The nodes that this client keeps to, in their order.
-    fn own<'a>(&self, nodes: &'a [Arc<Node>]) -> Vec<&'a Arc<Node>> {
+    pub(crate) fn own<'a>(&self, nodes: &'a [Arc<Node>]) -> Vec<&'a Arc<Node>> {
         let Some(size) = self.subset else { return nodes.iter().collect() };
         let useful: Vec<&Arc<Node>> =
             nodes.iter().filter(|node| self.filters.pass(node) && self.approach(node).is_ok()).collect();
@@ -331,6 +353,9 @@ impl Roster {
 
     fn tell(&self, event: &HealthEvent) {
         let HealthEvent { node, verdict, .. } = event;
+        if let Verdict::Ejected { .. } = verdict {
+            self.meter.count_ejection();
+        }
         match verdict {
             Verdict::Probing => tracing::debug!(service = %self.service, node = %node.id, "node is probed"),
             verdict => tracing::info!(service = %self.service, node = %node.id, %verdict, "node's health"),
@@ -384,11 +409,12 @@ impl Roster {
         let doubtful = source.doubtful();
         let sure = |node: &Node| doubtful.as_ref().is_none_or(|view| !view.is_suspect(node));
         let sure_ready = seats.iter().any(|(node, link)| link.load.is_ready() && sure(node));
-        let members = seats
+        let members: Vec<_> = seats
             .iter()
             .filter(|(node, _)| !sure_ready || sure(node))
             .map(|(node, link)| Member { node: node.clone(), load: link.load.clone(), handle: link.clone() })
             .collect();
+        let ready = members.iter().filter(|member| member.load.is_ready()).count();
         let previous = self.state();
         let slate =
             Slate::shaped(&self.strategy, &self.filters, &self.shape, members, Some(&previous.slate), rng);
@@ -400,7 +426,8 @@ impl Roster {
             (true, false) => tracing::info!(service = %self.service, "enough nodes can be used again"),
             _ => {}
         }
-        self.state.store(Arc::new(State { slate, known: source.known(), unfit: unfit.to_vec() }));
+        let (known, freshness) = (source.known(), source.freshness());
+        self.state.store(Arc::new(State { slate, known, unfit: unfit.to_vec(), freshness, ready }));
         self.published.send_replace(());
     }
 
@@ -460,7 +487,7 @@ pub(crate) fn fixed_node(
 }
 
 /// The node's address, if this channel can call it.
-fn fitness(node: &Node) -> Result<Address, String> {
+pub(crate) fn fitness(node: &Node) -> Result<Address, String> {
     match node.metadata().get(keys::PROTOCOL) {
         Some(protocol) if protocol != PROTOCOL => {
             return Err(format!("{} speaks {protocol}, and this channel speaks {PROTOCOL}", node.id()));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use callsign_core::{
     Node, ServiceName,
-    directory::{Answer, Directory, Subscription, View},
+    directory::{Answer, Directory, Freshness, Subscription, View},
 };
 
 /// A name followed in a directory, or nodes given once and for all.
@@ -40,6 +40,16 @@ impl Source {
                 Answer::Pending => Known::Pending,
                 Answer::Failed(error) => Known::Failed(error),
             },
+        }
+    }
+
+    /// Whether the registry stands by what it has said.
+    pub(crate) fn freshness(&self) -> Option<Freshness> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Directory { subscription, .. } => {
+                subscription.answer().view().map(|view| view.freshness().clone())
+            }
         }
     }
 

@@ -1,8 +1,10 @@
 //! A node as a channel sees it, for people and dashboards.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use callsign_core::{Node, health::Verdict};
+
+use super::timeout::Readable;
 
 /// A node as a channel sees it.
 #[derive(Debug, Clone)]
@@ -52,4 +54,22 @@ pub enum NodeState {
     },
     /// It has left.
     Gone,
+}
+
+// === impl NodeState ===
+
+impl fmt::Display for NodeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle => f.write_str("not connected, since nobody calls"),
+            Self::Connecting => f.write_str("being connected"),
+            Self::Ready => f.write_str("ready"),
+            Self::Leaving => f.write_str("leaving, by its own word"),
+            Self::NotServing { reason } => write!(f, "not serving: {reason}"),
+            Self::Backoff { error, retry_in } => {
+                write!(f, "out of reach: {error}; tried again in {}", Readable(*retry_in))
+            }
+            Self::Gone => f.write_str("gone"),
+        }
+    }
 }

@@ -10,6 +10,7 @@
 #![allow(unreachable_pub, reason = "one binary, whose modules use each other")]
 
 mod client;
+mod metrics;
 mod server;
 mod support;
 #[cfg(feature = "tls")]

@@ -12,6 +12,7 @@ use std::time::Duration;
 pub(crate) use self::dial::Dial;
 pub(crate) use self::recorder::Recorder;
 pub(crate) use self::run::run;
+use super::aim::Aim;
 use crate::units;
 
 /// Call a method of a service.
@@ -45,19 +46,8 @@ pub(crate) struct Args {
     /// How long all of it may take [env: CALLSIGN_TIMEOUT] [default: 30s]
     #[arg(long, short, value_parser = units::parse_duration, value_name = "DURATION")]
     pub(super) timeout: Option<Duration>,
-    /// Call this node only, by its id
-    #[arg(long, value_name = "ID")]
-    pub(super) node: Option<String>,
-    /// Call nodes of this group only
-    #[arg(long)]
-    pub(super) group: Option<String>,
-    /// Call nodes of this version only
-    #[arg(long, value_name = "VERSION")]
-    pub(super) node_version: Option<String>,
-    /// How the node is chosen: adaptive, random, round-robin, weighted-round-robin, least-request, ring-hash,
-    /// maglev or rendezvous
-    #[arg(long)]
-    pub(super) strategy: Option<String>,
+    #[command(flatten)]
+    pub(super) aim: Aim,
     /// The method may be sent twice without harm, so it is tried on another node when one fails in the middle
     #[arg(long)]
     pub(super) idempotent: bool,

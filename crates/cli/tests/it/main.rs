@@ -7,6 +7,7 @@ mod call;
 mod demo;
 mod describe;
 mod etcd;
+mod explain;
 mod harness;
 mod ls;
 mod register;

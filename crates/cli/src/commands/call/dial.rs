@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use callsign::{
-    CallOptions, Channel,
-    client::ChannelBuilder,
-    core::{ServiceName, select::Filter},
-};
+use callsign::{CallOptions, Channel, core::ServiceName};
 use tokio::time::Instant;
 use tonic::{Request, metadata::MetadataMap};
 
@@ -58,33 +54,9 @@ impl Dial {
         let headers = headers::parse(&args.header)?;
         let timeout = args.timeout.or(context.settings.timeout).unwrap_or(TIMEOUT_DEFAULT);
         let deadline = Instant::now() + timeout;
-        let channel = if args.name.contains("://") {
-            let builder = ChannelBuilder::for_target(args.name.parse()?)?;
-            context.settings.tls.apply(builder)?.build()?
-        } else {
-            let registry = context.registry()?;
-            let name = ServiceName::new(&args.name)?;
-            if !args.wait {
-                context.service(&*registry, &name).await?;
-            }
-            let mut builder =
-                Channel::builder(name.as_str()).registry(registry).domain(context.settings.domain.clone());
-            if let Some(strategy) = &args.strategy {
-                builder = builder.strategy(strategy.parse()?);
-            }
-            context.settings.tls.apply(builder)?.build()?
-        };
-        let mut options =
-            CallOptions::new().report(true).idempotent(args.idempotent).wait_for_ready(args.wait);
-        if let Some(node) = &args.node {
-            options = options.node(callsign::core::NodeId::new(node)?);
-        }
-        if let Some(group) = &args.group {
-            options = options.group(group);
-        }
-        if let Some(version) = &args.node_version {
-            options = options.filter(Filter::version(version));
-        }
+        let channel = args.aim.channel(&args.name, !args.wait, context).await?;
+        let options = CallOptions::new().report(true).idempotent(args.idempotent).wait_for_ready(args.wait);
+        let options = args.aim.narrow(options)?;
         Ok(Self { channel, options, headers, target: args.name.clone(), deadline })
     }
 

@@ -1,0 +1,41 @@
+//! What a channel's calls have led to, in numbers that only grow: for metrics.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+/// Counts what is rare on a channel; what each call leaves is on its node ([`Channel::nodes`](super::Channel::nodes)). Clones show
+/// the same.
+#[derive(Debug, Clone, Default)]
+pub struct ChannelMeter(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    retries: AtomicU64,
+    ejections: AtomicU64,
+}
+
+// === impl ChannelMeter ===
+
+impl ChannelMeter {
+    /// Attempts that failed and led to another one.
+    #[must_use]
+    pub fn retries(&self) -> u64 {
+        self.0.retries.load(Ordering::Relaxed)
+    }
+
+    /// How often a node was left alone for a while, because its calls failed or since somebody said so.
+    #[must_use]
+    pub fn ejections(&self) -> u64 {
+        self.0.ejections.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_retry(&self) {
+        self.0.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_ejection(&self) {
+        self.0.ejections.fetch_add(1, Ordering::Relaxed);
+    }
+}
