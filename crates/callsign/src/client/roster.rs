@@ -330,6 +330,14 @@ impl Roster {
     /// little by little; and so does one that says that it has just started.
     fn seat(&self, node: &Node, address: Address, tongue: Tongue, first: bool) -> Option<Arc<Link>> {
         let link = self.link(node.id().clone(), address, tongue)?;
+        if let (Some(weight), None) = (node.metadata().get(keys::WEIGHT), node.weight()) {
+            tracing::warn!(
+                service = %self.service,
+                node = %node.id(),
+                weight,
+                "a weight that is no whole number from 0 to 65535 counts as the mean of the others"
+            );
+        }
         self.health().enter(node.key(), link.load.clone());
         let age = node.started().map(|started| since_epoch().saturating_sub(started));
         let gone = age.unwrap_or(if first { self.slow_start } else { Duration::ZERO });
