@@ -47,6 +47,7 @@ mod options;
 mod plan;
 mod policy;
 mod pool;
+mod prober;
 mod pushback;
 mod race;
 mod repeat;

@@ -10,10 +10,12 @@
 pub mod client;
 mod deadline;
 mod draining;
+mod frame;
 mod grpc_timeout;
 pub mod metrics;
 mod orca;
 mod previous_attempts;
+mod probe;
 pub mod server;
 
 /// TLS and mutual TLS: whom to trust, what to show, from PEM text or from files that are read again when they change.

@@ -43,6 +43,7 @@ mod load_reports;
 mod meter;
 mod mount;
 mod prompt;
+mod recent;
 mod signals;
 mod strays;
 mod tls;

@@ -44,6 +44,7 @@ where
             channel.roster().note_keyless();
         }
     }
+    channel.roster().note_call();
     let grpc = is_grpc(&parts.headers);
     let mut journey = Journey::new();
     let (plan, refusal) = Plan::new(channel, options, &parts, journey.since);

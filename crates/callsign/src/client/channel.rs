@@ -118,6 +118,9 @@ impl Channel {
         let tasks = Tasks::new();
         let roster = Arc::new(Roster::new(parts, tasks.downgrade()));
         tasks.spawn("roster", roster.clone().run(source()));
+        if let Some(prober) = roster.prober() {
+            tasks.spawn("prober", prober.clone().run(roster.clone()));
+        }
         Self(Arc::new(Inner { roster, settings, tasks }))
     }
 

@@ -125,6 +125,11 @@ impl Link {
         self.look(Connection::try_slot)
     }
 
+    /// An open connection, if there is one.
+    pub(super) fn connection(&self) -> Option<Arc<Connection>> {
+        self.open.load().first().cloned()
+    }
+
     /// A stream to the node as soon as one ends or a further connection is made, in the order of asking. `None` when there is
     /// no connection to wait for any more.
     ///

@@ -28,6 +28,7 @@ use tokio::{
 use super::{
     ChannelMeter, HealthCheck, NodeState,
     link::{Link, News},
+    prober::Prober,
     reports::Reports,
     source::{Known, Source},
     speech::{Speech, Tongue},
@@ -56,6 +57,7 @@ pub(crate) struct Roster {
     published: watch::Sender<()>,
     news: Arc<News>,
     reports: Option<Arc<Reports>>,
+    prober: Option<Arc<Prober>>,
     /// The links rest, or are about to be told to: `News::resting`, to be read at no cost.
     asleep: AtomicBool,
     /// Nobody has been told yet that calls come without the key that the strategy goes by.
@@ -122,7 +124,7 @@ impl Roster {
             seed,
         } = parts;
         let mut rng = fastrand::Rng::with_seed(seed);
-        let reports = Reports::of(&strategy);
+        let (reports, prober) = (Reports::of(&strategy), Prober::of(&strategy));
         let slate = Slate::new(&strategy, &filters, Vec::new(), None, &mut rng);
         let state = State { slate, known: Known::Pending, unfit: Vec::new(), freshness: None, ready: 0 };
         Self {
@@ -138,6 +140,7 @@ impl Roster {
             published: watch::Sender::new(()),
             news: Arc::new(News::new()),
             reports,
+            prober,
             asleep: AtomicBool::new(false),
             keyed: AtomicBool::new(true),
             seeds: AtomicU64::new(rng.u64(..)),
@@ -199,6 +202,19 @@ impl Roster {
             && state.slate.members().iter().all(tried)
             && ready == state.ready
             && !state.slate.is_waiting()
+    }
+
+    /// A call is made, for strategies that probe nodes meanwhile.
+    #[inline]
+    pub(crate) fn note_call(&self) {
+        if let Some(prober) = &self.prober {
+            prober.note_call();
+        }
+    }
+
+    /// What sends probes, for strategies that go by them.
+    pub(super) fn prober(&self) -> Option<&Arc<Prober>> {
+        self.prober.as_ref()
     }
 
     /// Somebody calls: connections that were let go for want of calls are made again.

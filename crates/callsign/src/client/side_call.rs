@@ -4,7 +4,7 @@
 
 use std::{future::poll_fn, pin::Pin};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use callsign_net::{Connection, Incoming, Outgoing, Stream};
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version,
@@ -19,9 +19,8 @@ use super::{
     link::{Link, describe},
     names,
 };
+use crate::frame::{HEAD_BYTES, framed};
 
-/// A flag and the length.
-const HEAD_BYTES: usize = 5;
 /// Nobody whom we ask has more to say than this.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
@@ -155,16 +154,6 @@ impl SideCall {
         self.buffer.advance(HEAD_BYTES);
         Ok(Some(self.buffer.split_to(length).freeze()))
     }
-}
-
-fn framed(message: &impl Message) -> Bytes {
-    let length = message.encoded_len();
-    let mut out = BytesMut::with_capacity(HEAD_BYTES + length);
-    out.put_u8(0);
-    out.put_u32(length as u32);
-    // The buffer has room for all of it, which is the only thing that could be wrong.
-    let _ = message.encode(&mut out);
-    out.freeze()
 }
 
 fn status_of(headers: &HeaderMap) -> Option<End> {

@@ -67,6 +67,7 @@ use super::{HashBy, HealthCheck};
 /// | `aperture=12` `aperture=all` `clients=300` | among how many nodes `adaptive` draws | [`Aperture`](callsign_core::select::Aperture) |
 /// | `decay=10s` `error_charge=5s` `floor=1ms` | what `adaptive` makes of latencies | [`AdaptiveConfig`](callsign_core::select::AdaptiveConfig) |
 /// | `blackout=10s` `expiry=3m` `error_penalty=1` `metrics=gpu` | what `load-reports` makes of reports | [`ReportConfig`](callsign_core::select::ReportConfig) |
+/// | `probes=3` `hot=0.84` | how often `prequal` asks, and which nodes it leaves alone | [`PrequalConfig`](callsign_core::select::PrequalConfig) |
 /// | `slow_start=30s` `slow_start=off` | how long a new node gets less than its share | [`slow_start`](super::ChannelBuilder::slow_start) |
 /// | `health=off` | leave no node alone for failing | [`HealthConfig::off`] |
 /// | `health.consecutive=5` `health.deviations=1.9` `health.failed_percent=85` | when a node is left alone | [`HealthConfig`] |

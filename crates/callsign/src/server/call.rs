@@ -21,7 +21,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use callsign_core::select::hash_key;
+use callsign_core::select::{Probe, hash_key};
 use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, Response, request::Parts};
 use tokio::{sync::Notify, time::Instant};
@@ -39,8 +39,9 @@ use super::{
     limit::{Gate, Left, Place, Priority, Refused},
     meter::CallMeter,
     mount::{Mounts, is_grpc},
+    recent::Recent,
 };
-use crate::{BoxError, PreviousAttempts, draining::DRAINING};
+use crate::{BoxError, PreviousAttempts, draining::DRAINING, probe};
 
 /// How much a call matters, by its request.
 pub(crate) type Prioritise = Box<dyn Fn(&Parts) -> Priority + Send + Sync>;
@@ -56,6 +57,7 @@ pub(crate) struct Calls {
     /// What the gate's time counts from.
     epoch: Instant,
     inflight: AtomicUsize,
+    recent: Recent,
     idle: Notify,
     /// Ends health watches and reflection streams, which would otherwise last as long as their client likes.
     chatter_ends: CancellationToken,
@@ -67,12 +69,16 @@ pub(crate) struct Calls {
 
 /// A call's place in the count, until its reply has been sent or is dropped.
 struct Underway {
-    /// None for health checks and reflection, which are not counted.
+    /// None for health checks, reflection and probes, which are not counted.
     calls: Option<Arc<Calls>>,
     /// None when there is no limit.
     place: Option<Arc<Place>>,
     /// What became of it is known.
     settled: bool,
+    /// When it was let in. None for what tells nothing of how long calls take: a refusal is quick.
+    since: Option<Instant>,
+    /// How many others were in flight when it came.
+    among: usize,
 }
 
 /// A call that was received and may begin.
@@ -95,6 +101,7 @@ impl Calls {
             prioritise,
             epoch: Instant::now(),
             inflight: AtomicUsize::new(0),
+            recent: Recent::default(),
             idle: Notify::new(),
             chatter_ends: CancellationToken::new(),
             streams_end: all_ends.child_token(),
@@ -198,6 +205,7 @@ impl Calls {
                 Ok(place) => place,
                 Err(refused) => return Err(Box::new((overloaded(refused, grpc), underway))),
             };
+            underway.since = Some(now);
             let body = match &underway.place {
                 Some(place) => Body::new(RequestBody::new(body, place.clone(), self.epoch)),
                 None => Body::new(body),
@@ -239,6 +247,8 @@ impl Calls {
                 let text = format!("the {given:?} it was given had passed before the call could begin");
                 refusal(Status::deadline_exceeded(text), grpc)
             }
+            // At once, and not behind what the application does.
+            _ if request.uri().path() == probe::PATH => self.tell_load(),
             _ => {
                 let handler = AssertUnwindSafe(self.mounts.call(request)).catch_unwind();
                 tokio::select! {
@@ -261,6 +271,14 @@ impl Calls {
     fn whole(&self, inner: Body, grpc: bool, underway: Underway) -> CallBody {
         CallBody::new(inner, End::new(None, self.all_ends.clone()), grpc, underway)
     }
+
+    /// How busy the server is, for clients that choose by that.
+    fn tell_load(&self) -> Response<Body> {
+        let inflight = self.inflight();
+        let latency = self.recent.median(inflight);
+        let inflight = u32::try_from(inflight).unwrap_or(u32::MAX);
+        probe::response(Probe { inflight, latency })
+    }
 }
 
 impl fmt::Debug for Calls {
@@ -278,12 +296,12 @@ impl fmt::Debug for Calls {
 impl Underway {
     fn new(calls: &Arc<Calls>) -> Self {
         calls.meter.count_started();
-        calls.inflight.fetch_add(1, Ordering::AcqRel);
-        Self { calls: Some(calls.clone()), place: None, settled: false }
+        let among = calls.inflight.fetch_add(1, Ordering::AcqRel);
+        Self { calls: Some(calls.clone()), place: None, settled: false, since: None, among }
     }
 
     fn uncounted() -> Self {
-        Self { calls: None, place: None, settled: false }
+        Self { calls: None, place: None, settled: false, since: None, among: 0 }
     }
 
     /// The server has done what there was to do for it.
@@ -295,6 +313,9 @@ impl Underway {
 
     /// Its reply is complete.
     fn finish(&mut self) {
+        if let (Some(calls), Some(since), false) = (&self.calls, self.since, self.settled) {
+            calls.recent.record(self.among, since.elapsed());
+        }
         self.settled = true;
     }
 
@@ -329,7 +350,9 @@ fn is_chatter(path: &str) -> bool {
 
 /// Whether a service is one that every server of ours has.
 pub(crate) fn is_ours(service: &str) -> bool {
-    service.starts_with("grpc.health.") || service.starts_with("grpc.reflection.")
+    service.starts_with("grpc.health.")
+        || service.starts_with("grpc.reflection.")
+        || service.starts_with("callsign.probe.")
 }
 
 #[cfg(test)]
@@ -337,7 +360,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_health_and_reflection_are_chatter() {
+    fn only_health_reflection_and_probes_are_chatter() {
+        assert!(is_chatter(probe::PATH));
         assert!(is_chatter("/grpc.health.v1.Health/Watch"));
         assert!(is_chatter("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"));
         assert!(!is_chatter("/greeter.Greeter/Hello"));

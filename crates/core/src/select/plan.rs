@@ -168,6 +168,11 @@ impl Plan {
         Ok((candidate, pool.map(|pool| pool.instead.as_ref().unwrap_or(&self.gone))))
     }
 
+    /// All that is picked from.
+    pub(super) fn views(&self) -> impl Iterator<Item = &View> {
+        std::iter::once(&self.all).chain(self.pools.iter().map(|pool| &pool.view))
+    }
+
     pub(super) fn is_in_panic(&self) -> bool {
         self.all.is_in_panic() || self.pools.iter().any(|pool| pool.share > 0.0 && pool.view.is_in_panic())
     }

@@ -2,6 +2,7 @@
 
 mod hashed;
 mod least;
+mod prequal;
 mod round_robin;
 mod stride;
 
@@ -10,9 +11,9 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use self::{hashed::Hashed, round_robin::RoundRobin, stride::Stride};
+use self::{hashed::Hashed, prequal::Prequal, round_robin::RoundRobin, stride::Stride};
 use super::{
-    Load, PickRequest, Strategy,
+    Load, PickRequest, Probe, Strategy,
     sample::{self, Alias},
     view::Candidate,
 };
@@ -49,6 +50,7 @@ pub(super) enum Policy {
     LeastRequest(Option<Alias>),
     Adaptive(Option<Alias>),
     Hashed(Box<Hashed>),
+    Prequal(Box<Prequal>),
     Custom(Arc<dyn CustomStrategy>),
 }
 
@@ -93,6 +95,13 @@ impl Policy {
                 };
                 Self::Hashed(Box::new(Hashed::new(strategy, config, candidates, previous)))
             }
+            Strategy::Prequal(config) => {
+                let previous = match previous {
+                    Some((Self::Prequal(prequal), _)) => Some(&**prequal),
+                    _ => None,
+                };
+                Self::Prequal(Box::new(Prequal::new(config, candidates.len(), alias(candidates), previous)))
+            }
             Strategy::Custom(custom) => Self::Custom(custom.clone()),
         }
     }
@@ -123,6 +132,7 @@ impl Policy {
                 least::by_cost_and_weight(candidates, alias, choices, request, rng)
             }
             Self::Hashed(hashed) => hashed.pick(candidates, request, rng),
+            Self::Prequal(prequal) => Some(prequal.pick(candidates, request, rng)),
             Self::Custom(custom) => custom.pick(&Candidates(candidates), request, rng),
         }
     }
@@ -138,6 +148,20 @@ impl Policy {
         }
     }
 
+    /// The node of this load has answered a probe, at a time in seconds.
+    pub(super) fn probed(&self, load: &Load, probe: Probe, now: f64, rng: &mut fastrand::Rng) {
+        if let Self::Prequal(prequal) = self {
+            prequal.probed(load, probe, now, rng);
+        }
+    }
+
+    /// It is so many seconds later.
+    pub(super) fn age(&self, now: f64) {
+        if let Self::Prequal(prequal) = self {
+            prequal.age(now);
+        }
+    }
+
     /// Whose turn it is, for strategies that take turns.
     fn cursor(&self, candidates: &[Candidate]) -> Option<Cursor> {
         let count = candidates.len() as u64;
@@ -148,6 +172,7 @@ impl Policy {
             | Self::LeastRequest(_)
             | Self::Adaptive(_)
             | Self::Hashed(_)
+            | Self::Prequal(_)
             | Self::Custom(_) => return None,
         };
         let next = candidates.get(counted.checked_rem(count)? as usize)?;

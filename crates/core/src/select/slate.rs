@@ -11,11 +11,12 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Filters, Load, NoPick, Shape, Standing, Strategy, Ticket, assume,
+    Filters, Load, NoPick, Probe, Shape, Standing, Strategy, Ticket, assume,
+    cost::seconds,
     density::{Density, Sums},
     plan::{Making, Plan},
     strategy::Choices,
-    view::Candidate,
+    view::{Candidate, View},
     views::{Found, Views},
 };
 use crate::model::{Node, NodeId};
@@ -208,6 +209,9 @@ impl<T> Slate<T> {
             let weigh = |due, member: &Member<T>| member.load.weigh_report(config, now) || due;
             return self.members.iter().fold(waiting, weigh);
         }
+        if let Strategy::Prequal(_) = &self.strategy {
+            self.all_views().for_each(|view| view.policy().age(seconds(now)));
+        }
         let Strategy::Adaptive(config) = &self.strategy else { return waiting };
         assume::for_stale(&self.members, now);
         let inflight = self.members.iter().map(|member| u64::from(member.load.about_inflight())).sum();
@@ -221,6 +225,14 @@ impl<T> Slate<T> {
         self.all.is_waiting() || self.views.plans().any(Plan::is_waiting)
     }
 
+    /// Takes note that the node of this load has answered a probe, for [`Strategy::Prequal`]. A node that is no member any more is
+    /// passed over.
+    pub fn probed(&self, load: &Load, probe: Probe, now: Instant, rng: &mut fastrand::Rng) {
+        for view in self.all_views().filter(|view| view.draws_from(load)) {
+            view.policy().probed(load, probe, seconds(now), rng);
+        }
+    }
+
     /// How many calls have gone to other nodes than the [`Shape`] asks for, since there was none of these.
     #[must_use]
     pub fn fallbacks(&self) -> u64 {
@@ -232,6 +244,10 @@ impl<T> Slate<T> {
     #[must_use]
     pub fn is_in_panic(&self) -> bool {
         self.all.is_in_panic()
+    }
+
+    fn all_views(&self) -> impl Iterator<Item = &View> {
+        std::iter::once(&self.all).chain(self.views.plans()).flat_map(Plan::views)
     }
 
     /// How many nodes the strategy compares for one pick.

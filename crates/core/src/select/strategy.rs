@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-use super::{CustomStrategy, Load, ReportConfig, cost::Model};
+use super::{CustomStrategy, Load, PrequalConfig, ReportConfig, cost::Model};
 use crate::error::{Error, Result};
 
 /// How a node is chosen among those that may take a call.
@@ -31,6 +31,9 @@ pub enum Strategy {
     /// The one with the least expected cost among a few drawn at random: calls in flight times recent latency, with failures
     /// charged. Weights are chances to be drawn.
     Adaptive(AdaptiveConfig),
+    /// The one that has answered best to probes: the quickest of those without too many calls in flight. Whoever makes the picks must
+    /// send the probes, and pass the answers on ([`Slate::probed`](super::Slate::probed)); without them, any node is taken.
+    Prequal(PrequalConfig),
     /// The same key to the same node, by a ring of points: when nodes come and go, no key moves but from and to them. Weights are
     /// shares of the keys.
     RingHash(HashConfig),
@@ -95,12 +98,13 @@ pub enum Choices {
 
 impl Strategy {
     /// What [`FromStr`] reads, in the order in which help texts should list them.
-    pub const NAMES: [&'static str; 9] = [
+    pub const NAMES: [&'static str; 10] = [
         "adaptive",
         "least-request",
         "round-robin",
         "weighted-round-robin",
         "load-reports",
+        "prequal",
         "random",
         "ring-hash",
         "maglev",
@@ -118,6 +122,7 @@ impl Strategy {
             Self::RoundRobin => "round-robin",
             Self::WeightedRoundRobin => "weighted-round-robin",
             Self::LoadReports(_) => "load-reports",
+            Self::Prequal(_) => "prequal",
             Self::LeastRequest { choices: _ } => "least-request",
             Self::Adaptive(_) => "adaptive",
             Self::RingHash(_) => "ring-hash",
@@ -182,6 +187,7 @@ impl FromStr for Strategy {
             "round-robin" => Ok(Self::RoundRobin),
             "weighted-round-robin" => Ok(Self::WeightedRoundRobin),
             "load-reports" => Ok(Self::LoadReports(ReportConfig::default())),
+            "prequal" => Ok(Self::Prequal(PrequalConfig::default())),
             "least-request" => Ok(Self::LeastRequest { choices: 2 }),
             "adaptive" => Ok(Self::default()),
             "ring-hash" => Ok(Self::RingHash(HashConfig::default())),
@@ -338,7 +344,7 @@ mod tests {
             ("ringhash", "\"ring-hash\""),
             ("magelv", "\"maglev\""),
             ("ketama", "\"ring-hash\""),
-            ("xyz", "weighted-round-robin, load-reports, random, ring-hash, maglev, rendezvous"),
+            ("xyz", "weighted-round-robin, load-reports, prequal, random, ring-hash, maglev, rendezvous"),
             ("", "choose one of"),
         ] {
             let error = said.parse::<Strategy>().unwrap_err();

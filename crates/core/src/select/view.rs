@@ -144,6 +144,15 @@ impl View {
             .ok_or(NoPick::NotReady { candidates: count })
     }
 
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Whether calls go to the node of this load.
+    pub(super) fn draws_from(&self, load: &Load) -> bool {
+        self.candidates[..self.drawn_from].iter().any(|candidate| candidate.load.is_same(load))
+    }
+
     pub(super) fn is_in_panic(&self) -> bool {
         self.panic
     }

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 const OP: &str = "read target";
 
 /// The options that there are; `label.` is followed by the label's key.
-pub(super) const KEYS: [&str; 41] = [
+pub(super) const KEYS: [&str; 43] = [
     "aperture",
     "blackout",
     "ca",
@@ -32,6 +32,7 @@ pub(super) const KEYS: [&str; 41] = [
     "health.ejection",
     "health.failed_percent",
     "health.interval",
+    "hot",
     "key",
     "label.",
     "max_load",
@@ -39,6 +40,7 @@ pub(super) const KEYS: [&str; 41] = [
     "name",
     "near",
     "prefer",
+    "probes",
     "server_name",
     "slow_start",
     "split",

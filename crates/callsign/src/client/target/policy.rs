@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use callsign_core::{
     Result,
-    select::{AdaptiveConfig, Aperture, Choices, ReportConfig, Strategy},
+    select::{AdaptiveConfig, Aperture, Choices, PrequalConfig, ReportConfig, Strategy},
 };
 
 use super::options::{Options, Value};
@@ -12,7 +12,7 @@ use super::options::{Options, Value};
 /// The strategy, if the target says anything of it.
 pub(super) fn strategy(options: &mut Options<'_>) -> Result<Option<Strategy>> {
     let mut named = options.take("strategy").map(|value| value.text()?.parse::<Strategy>()).transpose()?;
-    let settings: [(&'static str, Setting); 11] = [
+    let settings: [(&'static str, Setting); 13] = [
         ("choices", choices),
         ("aperture", |strategy, value| adaptive(strategy, value, aperture)),
         ("clients", |strategy, value| adaptive(strategy, value, clients)),
@@ -31,6 +31,10 @@ pub(super) fn strategy(options: &mut Options<'_>) -> Result<Option<Strategy>> {
             reports(strategy, value, |config, value| config.error_penalty(value.number()?))
         }),
         ("metrics", |strategy, value| reports(strategy, value, metrics)),
+        ("probes", |strategy, value| {
+            prequal(strategy, value, |config, value| config.probes(value.number()?))
+        }),
+        ("hot", |strategy, value| prequal(strategy, value, |config, value| config.hot(value.number()?))),
         ("max_load", |strategy, value| strategy.with_max_load(value.number()?)),
     ];
     let fixed = options.has("aperture");
@@ -94,6 +98,20 @@ fn reports(
         other => Err(value
             .idle(&format!("means nothing to the strategy {other}"))
             .with_hint("it is a setting of load-reports")),
+    }
+}
+
+/// Sets what only the strategy by probes has.
+fn prequal(
+    strategy: Strategy,
+    value: Value<'_>,
+    set: impl Fn(PrequalConfig, Value<'_>) -> Result<PrequalConfig>,
+) -> Result<Strategy> {
+    match strategy {
+        Strategy::Prequal(config) => Ok(Strategy::Prequal(set(config, value)?)),
+        other => Err(value
+            .idle(&format!("means nothing to the strategy {other}"))
+            .with_hint("it is a setting of prequal")),
     }
 }
 

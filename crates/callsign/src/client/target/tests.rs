@@ -1,6 +1,6 @@
 use callsign_core::{
     ErrorKind,
-    select::{AdaptiveConfig, Aperture, Choices, ReportConfig, Strategy},
+    select::{AdaptiveConfig, Aperture, Choices, PrequalConfig, ReportConfig, Strategy},
 };
 use proptest::prelude::*;
 
@@ -77,6 +77,9 @@ fn what_is_set_in_code_is_set_in_the_target_too() {
     let reports = reports.unwrap().error_penalty(2.0).unwrap().metrics(["gpu", "disk"]);
     let text = "greeter?strategy=load-reports&blackout=off&expiry=1m&error_penalty=2&metrics=gpu,disk";
     assert!(matches!(parse(text).strategy, Some(Strategy::LoadReports(config)) if config == reports));
+    let prequal = PrequalConfig::default().probes(1.5).unwrap().hot(0.6).unwrap();
+    let text = "greeter?strategy=prequal&probes=1.5&hot=0.6";
+    assert!(matches!(parse(text).strategy, Some(Strategy::Prequal(config)) if config == prequal));
     let clients = AdaptiveConfig::default().clients(300);
     assert!(matches!(parse("a?clients=300").strategy, Some(Strategy::Adaptive(config)) if config == clients));
 }
@@ -189,6 +192,9 @@ fn what_is_wrong_is_said() {
         ("strategy=load-reports&expiry=10ms", "believed for 1 s to a day"),
         ("strategy=load-reports&error_penalty=-1", "from 0 to 100, not -1"),
         ("strategy=load-reports&metrics=gpu,", "not names with commas"),
+        ("probes=3", "means nothing to the strategy adaptive"),
+        ("strategy=prequal&probes=NaN", "0.1 to 10 probes, not NaN"),
+        ("strategy=prequal&hot=84", "from 0 to 1, not 84"),
         ("clients=0", "not a whole number from 1"),
         ("max_load=1.25", "the strategy adaptive has no bound"),
     ] {

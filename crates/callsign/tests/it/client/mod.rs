@@ -17,6 +17,7 @@ mod load_reports;
 mod misbehaving_peers;
 mod peer;
 mod policies;
+mod prequal;
 mod processes;
 mod registry_away;
 mod restarts;
