@@ -169,15 +169,25 @@ impl Estimate {
     pub(super) const UNKNOWN: Self = Self { g: f64::NEG_INFINITY, at: 0.0 };
 }
 
-/// Expected cost of one more call on top of `inflight`: only the order of these values means anything.
+/// What one more call costs on top of `inflight`, in two parts to be added up: that of the node, and that of its calls. Only
+/// differences mean anything.
 ///
 /// A node without a sample is worth one call at once, to learn about it. What a second one would cost is [`UNPROVEN`].
 #[inline]
-pub(super) fn score(g: f64, inflight: u32) -> f64 {
+pub(super) fn parts(g: f64, inflight: u32) -> (f64, f64) {
+    let queue = ln(inflight);
     if g == f64::NEG_INFINITY {
-        return if inflight == 0 { UNTRIED } else { UNPROVEN };
+        return (if inflight == 0 { UNTRIED } else { UNPROVEN }, queue);
     }
-    g + ln(inflight)
+    (g, queue)
+}
+
+/// Expected cost of one more call on top of `inflight`: only the order of these values means anything.
+pub(super) fn score(g: f64, inflight: u32) -> f64 {
+    match parts(g, inflight) {
+        (UNPROVEN, _) => UNPROVEN,
+        (node, queue) => node + queue,
+    }
 }
 
 /// As [`score`], with the unproven assumed to cost as much as any unknown node, at the `time` given in units of the decay.

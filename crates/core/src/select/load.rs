@@ -187,6 +187,12 @@ impl Load {
         (estimate.g > f64::NEG_INFINITY).then(|| Duration::try_from_secs_f64(cost).unwrap_or(Duration::MAX))
     }
 
+    /// What one more call costs here, by the node and by the calls it has: see [`cost::parts`].
+    #[inline]
+    pub(super) fn cost_parts(&self) -> (f64, f64) {
+        cost::parts(f64::from_bits(self.0.g.load(Relaxed)), self.about_inflight())
+    }
+
     /// Expected cost of one more call, as a number that can only be compared.
     #[inline]
     pub(super) fn score(&self) -> f64 {

@@ -93,7 +93,7 @@ impl Plan {
     ) {
         let Making { strategy, shape, members, aperture } = making;
         let (mut pools, mut tiers, mut begin) = (Vec::new(), Vec::new(), 0.0);
-        for (side, (nodes, share, mut instead)) in sides(shape, passing).into_iter().enumerate() {
+        for (side, (nodes, share, mut instead)) in sides(shape, &wanted(passing)).into_iter().enumerate() {
             let standing_before = previous.and_then(|plan| plan.tiers.get(side).copied());
             let (nodes, standing) = prefer(shape, &nodes, standing_before);
             tiers.push(standing);
@@ -181,6 +181,14 @@ impl Plan {
     pub(super) fn is_waiting(&self) -> bool {
         self.tiers.iter().any(|standing| standing.better)
     }
+}
+
+/// Without the nodes that want no calls, by a weight of zero; unless all do. It is decided here for all pools: a pool of such nodes
+/// alone would take it that nobody meant it.
+fn wanted<'a, T>(passing: &Passing<'a, T>) -> Passing<'a, T> {
+    let wants = |(_, member): &&(usize, &Member<T>)| member.node.weight() != Some(0);
+    let wanted: Passing<'a, T> = passing.iter().filter(wants).copied().collect();
+    if wanted.is_empty() { passing.clone() } else { wanted }
 }
 
 /// The nodes on each side of the split with its share of the calls, and what they stand in for if they are others than asked for.

@@ -11,22 +11,38 @@ use super::{
 };
 use crate::select::cost;
 
-/// Calls in flight that differ by less are as good as equal: chance decides.
-const REQUEST_LOT: f64 = 0.5;
-
-/// Costs that differ by less, as logarithms, are as good as equal: chance decides, or else the weights.
+/// Nodes whose cost is below this many times the least are as good as the one that has it: among them calls in flight decide, and
+/// else chance, or the weights. As a logarithm: one and a half.
 ///
-/// It is not only for ties. The estimates of equal nodes differ a little for reasons that say nothing of the next call, such as
-/// when each was last called, and the least of them would get all calls until something else happens to it.
-const COST_LOT: f64 = 0.1;
+/// The estimates of equal nodes differ for reasons that say nothing of the next call, such as when each was last called and
+/// which had the one late answer of a hundred. The best of eight would be the luckiest, and get what is the others' share.
+const SAME: f64 = 0.405;
 
-/// What a lot adds at most where costs are assumed: these are equal but for the calls in flight, and each of those counts.
+/// What a lot adds at most: it decides between equals, and each call in flight counts for more.
 const TIE_LOT: f64 = 1e-6;
 
 /// A node that is left out of a comparison is taken all the same if by its own cost, as a logarithm, it is cheaper by this: half.
 const FAR_CHEAPER: f64 = std::f64::consts::LN_2;
 
 const NONE: usize = usize::MAX;
+
+/// What one candidate of a comparison costs.
+#[derive(Debug, Clone, Copy)]
+struct Offer {
+    index: usize,
+    /// By the node itself, and by the calls it has, with its lot.
+    node: f64,
+    queue: f64,
+}
+
+// === impl Offer ===
+
+impl Offer {
+    #[inline]
+    fn new(index: usize, lot: f64, (node, queue): (f64, f64)) -> Self {
+        Self { index, node, queue: queue + TIE_LOT * lot }
+    }
+}
 
 /// Fewest calls in flight.
 #[inline]
@@ -36,8 +52,8 @@ pub(super) fn by_requests(
     request: &PickRequest<'_>,
     rng: &mut fastrand::Rng,
 ) -> Option<usize> {
-    of_distinct(candidates, choices, request, rng, REQUEST_LOT, |candidate| {
-        f64::from(candidate.load.about_inflight())
+    of_distinct(candidates, choices, request, rng, |candidate| {
+        (0.0, f64::from(candidate.load.about_inflight()))
     })
 }
 
@@ -50,8 +66,8 @@ pub(super) fn by_requests_and_weight(
     request: &PickRequest<'_>,
     rng: &mut fastrand::Rng,
 ) -> Option<usize> {
-    of_weighted(candidates, alias, choices, request, rng, 0.0, |candidate| {
-        f64::from(candidate.load.about_inflight()) / candidate.weight
+    of_weighted(candidates, alias, choices, request, rng, |candidate| {
+        (0.0, f64::from(candidate.load.about_inflight()) / candidate.weight)
     })
 }
 
@@ -66,7 +82,7 @@ pub(super) fn by_cost(
     if choices >= candidates.len() && candidates.len() > 2 {
         return by_cost_of_all_but_one(candidates, request, rng);
     }
-    of_distinct(candidates, choices, request, rng, COST_LOT, |candidate| candidate.load.score())
+    of_distinct(candidates, choices, request, rng, |candidate| candidate.load.cost_parts())
 }
 
 /// Least expected cost among those that the weights let be drawn.
@@ -78,7 +94,7 @@ pub(super) fn by_cost_and_weight(
     request: &PickRequest<'_>,
     rng: &mut fastrand::Rng,
 ) -> Option<usize> {
-    of_weighted(candidates, alias, choices, request, rng, COST_LOT, |candidate| candidate.load.score())
+    of_weighted(candidates, alias, choices, request, rng, |candidate| candidate.load.cost_parts())
 }
 
 /// Runs `$body` with the number of choices as a constant, so that loops over them are unrolled.
@@ -107,17 +123,17 @@ fn of_distinct(
     choices: usize,
     request: &PickRequest<'_>,
     rng: &mut fastrand::Rng,
-    lot: f64,
-    key: impl Fn(&Candidate) -> f64,
+    cost: impl Fn(&Candidate) -> (f64, f64),
 ) -> Option<usize> {
     let count = candidates.len();
     let choices = choices.min(count);
     if choices <= 2 {
         // Their order is random already, and decides between what is as good as equal.
         let (i, j) = sample::two(count, rng);
-        return least(candidates, &[i, j].map(|index| (index, key(&candidates[index]))), request, lot, rng);
+        let offers = [i, j].map(|index| Offer::new(index, 0.0, cost(&candidates[index])));
+        return least(candidates, offers, request, rng);
     }
-    of_several(candidates, choices, request, rng, lot, key)
+    of_several(candidates, choices, request, rng, cost)
 }
 
 /// The least of three to eight distinct candidates. Apart, so that the choice between two stays small enough to be inlined.
@@ -127,12 +143,11 @@ fn of_several(
     choices: usize,
     request: &PickRequest<'_>,
     rng: &mut fastrand::Rng,
-    lot: f64,
-    key: impl Fn(&Candidate) -> f64,
+    cost: impl Fn(&Candidate) -> (f64, f64),
 ) -> Option<usize> {
     let count = candidates.len();
-    let keyed = |drawn: Drawn| (drawn.index(), key(&candidates[drawn.index()]) + lot * drawn.lot());
-    with_constant!(choices, D => least(candidates, &sample::distinct::<D>(count, rng).map(keyed), request, 0.0, rng))
+    let offer = |drawn: Drawn| Offer::new(drawn.index(), drawn.lot(), cost(&candidates[drawn.index()]));
+    with_constant!(choices, D => least(candidates, sample::distinct::<D>(count, rng).map(offer), request, rng))
 }
 
 /// Least expected cost in a fleet so small that all could be compared: one is left out, any, unless it is far cheaper.
@@ -151,11 +166,12 @@ fn by_cost_of_all_but_one(
     let left_out = sample::below(count, rng.u64(..));
     let left = &candidates[left_out].load;
     with_constant!(count, D => {
-        let keyed = sample::distinct::<D>(count, rng).map(|drawn| {
-            let key = candidates[drawn.index()].load.score() + COST_LOT * drawn.lot();
-            (drawn.index(), select_unpredictable(drawn.index() == left_out, f64::INFINITY, key))
+        let offers = sample::distinct::<D>(count, rng).map(|drawn| {
+            let (node, queue) = candidates[drawn.index()].load.cost_parts();
+            let node = select_unpredictable(drawn.index() == left_out, f64::INFINITY, node);
+            Offer::new(drawn.index(), drawn.lot(), (node, queue))
         });
-        let Some(best) = least(candidates, &keyed, request, 0.0, rng) else {
+        let Some(best) = least(candidates, offers, request, rng) else {
             return candidates[left_out].may_take(request).then_some(left_out);
         };
         let (Some(cost_left), Some(cost)) = (left.known_g(), candidates[best].load.known_g()) else {
@@ -175,34 +191,40 @@ fn of_weighted(
     choices: usize,
     request: &PickRequest<'_>,
     rng: &mut fastrand::Rng,
-    margin: f64,
-    key: impl Fn(&Candidate) -> f64,
+    cost: impl Fn(&Candidate) -> (f64, f64),
 ) -> Option<usize> {
     with_constant!(choices.min(candidates.len()), D => {
         let drawn: [usize; D] = std::array::from_fn(|_| alias.draw(rng));
-        least(candidates, &drawn.map(|index| (index, key(&candidates[index]))), request, margin, rng)
+        least(candidates, drawn.map(|index| Offer::new(index, 0.0, cost(&candidates[index]))), request, rng)
     })
 }
 
-/// The first of the candidates given with their keys, unless a later one is less by more than `margin`, and so on.
+/// The candidate whose cost and calls in flight come to the least; of equals the one with the lowest lot, and of equal lots the first.
 #[inline]
 fn least<const D: usize>(
     candidates: &[Candidate],
-    keyed: &[(usize, f64); D],
+    mut offers: [Offer; D],
     request: &PickRequest<'_>,
-    margin: f64,
     rng: &mut fastrand::Rng,
 ) -> Option<usize> {
-    let (mut best, mut to_beat, mut unproven) = (NONE, f64::INFINITY, false);
-    for &(index, key) in keyed {
-        unproven |= key == cost::UNPROVEN;
-        let key = if candidates[index].may_take(request) { key } else { f64::INFINITY };
-        let less = key < to_beat;
-        best = select_unpredictable(less, index, best);
-        to_beat = select_unpredictable(less, key - margin, to_beat);
+    let (mut lowest, mut unproven) = (f64::INFINITY, false);
+    for offer in &mut offers {
+        unproven |= offer.node == cost::UNPROVEN;
+        let may = candidates[offer.index].may_take(request);
+        offer.node = select_unpredictable(may, offer.node, f64::INFINITY);
+        lowest = lowest.min(offer.node);
     }
     if unproven {
-        return least_with_unproven(candidates, keyed, request, rng);
+        return least_with_unproven(candidates, &offers.map(|offer| offer.index), request, rng);
+    }
+    let (mut best, mut to_beat) = (NONE, f64::INFINITY);
+    for offer in offers {
+        let above = offer.node - lowest;
+        let total = select_unpredictable(above < SAME, 0.0, above) + offer.queue;
+        // Not a number where nobody may be taken: less than nothing.
+        let less = total < to_beat;
+        best = select_unpredictable(less, offer.index, best);
+        to_beat = select_unpredictable(less, total, to_beat);
     }
     (best != NONE).then_some(best)
 }
@@ -214,11 +236,11 @@ fn least<const D: usize>(
 #[inline(never)]
 fn least_with_unproven(
     candidates: &[Candidate],
-    keyed: &[(usize, f64)],
+    drawn: &[usize],
     request: &PickRequest<'_>,
     rng: &mut fastrand::Rng,
 ) -> Option<usize> {
-    let drawn = || keyed.iter().map(|(index, _)| *index).filter(|index| candidates[*index].may_take(request));
+    let drawn = || drawn.iter().copied().filter(|index| candidates[*index].may_take(request));
     let latest = drawn().filter_map(|index| candidates[index].load.last_sample()).fold(0.0, f64::max);
     let (mut best, mut to_beat) = (NONE, f64::INFINITY);
     for index in drawn() {
