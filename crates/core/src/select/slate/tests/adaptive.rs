@@ -231,3 +231,23 @@ fn picks_keep_to_the_aperture_and_another_node_takes_the_place_of_one_that_is_lo
     members[other].load.set_ready(true);
     assert_eq!(used(&second), [other], "outside of the aperture is better than nobody");
 }
+
+#[test]
+fn nodes_that_differ_by_chance_alone_have_about_equal_shares() {
+    let strategy = Strategy::Adaptive(adaptive(8));
+    let mut members = members(20);
+    members.iter_mut().for_each(|member| {
+        member.load = strategy.new_load();
+        member.load.set_ready(true);
+    });
+    let slate = slate(&strategy, members);
+    let chance = std::cell::RefCell::new(rng());
+    // Three milliseconds on average, exponentially distributed, whichever node it is.
+    let (calls, _) = simulate(&slate, 3 * MS, Duration::from_secs(120), &|_, _| {
+        (Outcome::Success, MS.mul_f64(-3.0 * (1.0 - chance.borrow_mut().f64()).ln()))
+    });
+    let mean = calls.iter().sum::<u32>() as f64 / calls.len() as f64;
+    let most = f64::from(*calls.iter().max().unwrap());
+    // Where the least of eight estimates wins, the luckiest has more than twice the mean.
+    assert!(most / mean <= 1.3, "{calls:?}");
+}
