@@ -3,10 +3,12 @@
 //! One task (`run`) is the only writer. It follows the source of nodes and the links' news, and publishes a new [`State`]
 //! for each change; calls read the state and, if there is nobody to call, wait for the next one.
 
+mod health;
+
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -16,7 +18,7 @@ use arc_swap::ArcSwap;
 use callsign_core::{
     Node, NodeId, NodeKey, ServiceName, WeakTasks,
     directory::Freshness,
-    health::{Health, HealthConfig, HealthEvent, Verdict},
+    health::{Health, HealthConfig},
     model::{Address, keys},
     select::{Filters, Load, Member, Shape, Slate, Strategy, subset},
 };
@@ -366,51 +368,6 @@ impl Roster {
     fn dismiss(&self, (node, link): &Seat) {
         link.leave();
         self.health().leave(&node.key(), Instant::now());
-    }
-
-    /// Looks at the nodes' health. Whether a new snapshot is due.
-    fn review(&self, now: Instant) -> bool {
-        let events = self.health().review(now);
-        events.iter().for_each(|event| self.tell(event));
-        !events.is_empty()
-    }
-
-    fn tell(&self, event: &HealthEvent) {
-        let HealthEvent { node, verdict, .. } = event;
-        if let Verdict::Ejected { .. } = verdict {
-            self.meter.count_ejection();
-        }
-        match verdict {
-            Verdict::Probing => tracing::debug!(service = %self.service, node = %node.id, "node is probed"),
-            verdict => tracing::info!(service = %self.service, node = %node.id, %verdict, "node's health"),
-        }
-    }
-
-    pub(crate) fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Leaves a node alone for as long as said. Whether there is one of that id.
-    pub(crate) fn blacklist(&self, id: &NodeId, period: Duration) -> bool {
-        let keys = self.keys_of(id);
-        let ban = |key| self.health().blacklist(key, period, Instant::now());
-        let events: Vec<_> = keys.iter().filter_map(ban).collect();
-        events.iter().for_each(|event| self.tell(event));
-        self.news.readiness.notify_one();
-        !events.is_empty()
-    }
-
-    /// Forgets all verdicts.
-    pub(crate) fn reset(&self) {
-        let events = self.health().reset();
-        events.iter().for_each(|event| self.tell(event));
-        self.news.readiness.notify_one();
-    }
-
-    fn keys_of(&self, id: &NodeId) -> Vec<NodeKey> {
-        let state = self.state();
-        let known = state.slate.members().iter().filter(|member| member.node.id() == id);
-        known.map(|member| member.node.key()).collect()
     }
 
     /// Where and how a node is called, if this channel can call it.
