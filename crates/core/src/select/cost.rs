@@ -21,7 +21,7 @@
 //! answers come at once, with no time in between. That a call has failed, or was not answered by its deadline, counts at once
 //! however busy the node is.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{hint::select_unpredictable, sync::OnceLock, time::Duration};
 
 use tokio::time::Instant;
 
@@ -173,13 +173,20 @@ impl Estimate {
 /// differences mean anything.
 ///
 /// A node without a sample is worth one call at once, to learn about it. What a second one would cost is [`UNPROVEN`].
-#[inline]
 pub(super) fn parts(g: f64, inflight: u32) -> (f64, f64) {
     let queue = ln(inflight);
     if g == f64::NEG_INFINITY {
         return (if inflight == 0 { UNTRIED } else { UNPROVEN }, queue);
     }
     (g, queue)
+}
+
+/// The same without a branch, for a node that has a sample and not too many calls; of others the first part is `-∞`.
+#[inline]
+pub(super) fn quick_parts(g: f64, inflight: u32) -> (f64, f64) {
+    let few = (inflight as usize) < LN_TABLE;
+    let queue = LN[(inflight as usize) % LN_TABLE];
+    (select_unpredictable(few, g, f64::NEG_INFINITY), queue)
 }
 
 /// Expected cost of one more call on top of `inflight`: only the order of these values means anything.
@@ -209,7 +216,6 @@ pub(super) fn seconds(now: Instant) -> f64 {
 }
 
 /// `ln(q + 1)`.
-#[inline]
 fn ln(q: u32) -> f64 {
     match LN.get(q as usize) {
         Some(ln) => *ln,

@@ -188,9 +188,14 @@ impl Load {
     }
 
     /// What one more call costs here, by the node and by the calls it has: see [`cost::parts`].
-    #[inline]
     pub(super) fn cost_parts(&self) -> (f64, f64) {
         cost::parts(f64::from_bits(self.0.g.load(Relaxed)), self.about_inflight())
+    }
+
+    /// The same for a node that is well known: see [`cost::quick_parts`].
+    #[inline]
+    pub(super) fn quick_cost_parts(&self) -> (f64, f64) {
+        cost::quick_parts(f64::from_bits(self.0.g.load(Relaxed)), self.about_inflight())
     }
 
     /// Expected cost of one more call, as a number that can only be compared.

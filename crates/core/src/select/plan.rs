@@ -132,7 +132,7 @@ impl Plan {
         self.tiers = tiers.into();
     }
 
-    /// The candidate to take, and what it stands in for.
+    /// The candidate to take, and what it stands in for; [`why_none`](Self::why_none) when there is none.
     #[inline]
     pub(super) fn pick(
         &self,
@@ -140,9 +140,9 @@ impl Plan {
         choices: usize,
         ramps: bool,
         rng: &mut fastrand::Rng,
-    ) -> Result<(&Candidate, Option<&Arc<str>>), NoPick> {
+    ) -> Option<(&Candidate, Option<&Arc<str>>)> {
         if self.pools.is_empty() {
-            return Ok((self.all.pick(request, choices, ramps, rng)?, None));
+            return Some((self.all.pick(request, choices, ramps, rng)?, None));
         }
         self.pick_shaped(request, choices, ramps, rng)
     }
@@ -154,18 +154,24 @@ impl Plan {
         choices: usize,
         ramps: bool,
         rng: &mut fastrand::Rng,
-    ) -> Result<(&Candidate, Option<&Arc<str>>), NoPick> {
+    ) -> Option<(&Candidate, Option<&Arc<str>>)> {
         let lot = request.hash.map_or_else(|| rng.u64(..), |key| spread(key, SIDE));
         let pool = self.pools.iter().find(|pool| lot <= pool.end);
         if let Some(pool) = pool
-            && let Ok(candidate) = pool.view.pick(request, choices, ramps, rng)
+            && let Some(candidate) = pool.view.pick(request, choices, ramps, rng)
             && (request.exclude.is_empty() || candidate.may_take(request))
         {
-            return Ok((candidate, pool.instead.as_ref()));
+            return Some((candidate, pool.instead.as_ref()));
         }
         // Its nodes went since the plan was made, or have all been tried.
         let candidate = self.all.pick(request, choices, ramps, rng)?;
-        Ok((candidate, pool.map(|pool| pool.instead.as_ref().unwrap_or(&self.gone))))
+        Some((candidate, pool.map(|pool| pool.instead.as_ref().unwrap_or(&self.gone))))
+    }
+
+    /// Why a pick found nothing.
+    #[cold]
+    pub(super) fn why_none(&self) -> NoPick {
+        self.all.why_none()
     }
 
     /// All that is picked from.

@@ -1,7 +1,7 @@
 //! Drawing candidates.
 
-/// How many different lots there are.
-const LOTS: u32 = 1 << 16;
+/// A lot has so many bits.
+pub(super) const LOT_BITS: u32 = 16;
 
 /// An index, and a lot to decide ties by.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,7 +53,7 @@ pub(super) fn distinct<const D: usize>(n: usize, rng: &mut fastrand::Rng) -> [Dr
         let index = below(last + 1, word) as u32;
         let repeated = drawn[..place].iter().fold(false, |found, earlier| found | (earlier.index == index));
         // The index comes from the upper bits of the half word, the lot from its lower ones.
-        let lot = (word >> 32) as u32 % LOTS;
+        let lot = (word >> 32) as u32 % (1 << LOT_BITS);
         drawn[place] = Drawn { index: if repeated { last as u32 } else { index }, lot };
     }
     drawn
@@ -67,10 +67,16 @@ impl Drawn {
         self.index as usize
     }
 
-    /// From zero to below one.
+    /// Below 2^[`LOT_BITS`].
     #[inline]
-    pub(super) fn lot(self) -> f64 {
-        f64::from(self.lot) * (1.0 / LOTS as f64)
+    pub(super) fn lot(self) -> u64 {
+        u64::from(self.lot)
+    }
+
+    /// With the lot that loses to none.
+    #[inline]
+    pub(super) fn first(index: usize) -> Self {
+        Self { index: index as u32, lot: 0 }
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     density::{Density, Sums},
     plan::{Making, Plan},
     strategy::Choices,
-    view::{Candidate, View},
+    view::View,
     views::{Found, Views},
 };
 use crate::model::{Node, NodeId};
@@ -136,13 +136,9 @@ impl<T> Slate<T> {
     /// Why there is no node for this request.
     #[inline]
     pub fn pick(&self, request: &PickRequest<'_>, rng: &mut fastrand::Rng) -> Result<Picked<'_, T>, NoPick> {
-        let choices = self.choices();
         match request.filters {
-            Some(filters) if !filters.is_empty() => {
-                let view = self.view(filters, rng);
-                view.pick(request, choices, self.ramps, rng).map(|found| self.picked(found))
-            }
-            _ => self.all.pick(request, choices, self.ramps, rng).map(|found| self.picked(found)),
+            Some(filters) if !filters.is_empty() => self.pick_among(filters, request, rng),
+            _ => self.pick_by(&self.all, request, rng),
         }
     }
 
@@ -276,14 +272,34 @@ impl<T> Slate<T> {
         })
     }
 
+    /// Apart, so that a pick without filters of its own stays small.
+    #[inline(never)]
+    fn pick_among(
+        &self,
+        filters: &Filters,
+        request: &PickRequest<'_>,
+        rng: &mut fastrand::Rng,
+    ) -> Result<Picked<'_, T>, NoPick> {
+        let plan = self.view(filters, rng);
+        self.pick_by(&plan, request, rng)
+    }
+
     #[inline]
-    fn picked(&self, (candidate, instead): (&Candidate, Option<&Arc<str>>)) -> Picked<'_, T> {
-        let index = candidate.member as usize;
+    fn pick_by(
+        &self,
+        plan: &Plan,
+        request: &PickRequest<'_>,
+        rng: &mut fastrand::Rng,
+    ) -> Result<Picked<'_, T>, NoPick> {
+        let Some((candidate, instead)) = plan.pick(request, self.choices(), self.ramps, rng) else {
+            return Err(plan.why_none());
+        };
         let instead = instead.map(|instead| {
             self.fallbacks.fetch_add(1, Relaxed);
             instead.clone()
         });
-        Picked { member: &self.members[index], index, ticket: candidate.load.ticket(), instead }
+        let index = candidate.member as usize;
+        Ok(Picked { member: &self.members[index], index, ticket: candidate.load.ticket(), instead })
     }
 }
 

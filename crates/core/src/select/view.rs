@@ -98,19 +98,23 @@ impl View {
         Self { candidates, drawn_from, ready, policy, panic, none }
     }
 
-    /// The candidate to take. With `ramps`, new nodes are spared part of what they would get.
-    #[inline]
+    /// The candidate to take; [`why_none`](Self::why_none) when there is none. With `ramps`, new nodes are spared part of what they
+    /// would get.
+    ///
+    /// It is called from several places, and none of them has a copy of its own: the answer fits a register, and a call is cheaper
+    /// than an answer in memory.
+    #[inline(never)]
     pub(super) fn pick(
         &self,
         request: &PickRequest<'_>,
         choices: usize,
         ramps: bool,
         rng: &mut fastrand::Rng,
-    ) -> Result<&Candidate, NoPick> {
+    ) -> Option<&Candidate> {
         let drawn_from = &self.candidates[..self.drawn_from];
         match drawn_from {
-            [] => return Err(self.none.clone()),
-            [only] if only.may_take(request) => return Ok(only),
+            [] => return None,
+            [only] if only.may_take(request) => return Some(only),
             [_] => {}
             _ => {
                 for _ in 0..=REDRAWS {
@@ -119,7 +123,7 @@ impl View {
                         && candidate.may_take(request)
                         && !(ramps && candidate.load.is_spared(rng))
                     {
-                        return Ok(candidate);
+                        return Some(candidate);
                     }
                 }
             }
@@ -129,9 +133,8 @@ impl View {
 
     /// Looks through all candidates, from a random one on. One that the request excludes is better than none.
     #[inline(never)]
-    fn search(&self, request: &PickRequest<'_>, rng: &mut fastrand::Rng) -> Result<&Candidate, NoPick> {
-        let count = self.candidates.len();
-        let start = sample::below(count, rng.u64(..));
+    fn search(&self, request: &PickRequest<'_>, rng: &mut fastrand::Rng) -> Option<&Candidate> {
+        let start = sample::below(self.candidates.len(), rng.u64(..));
         let (after, before) = (&self.candidates[start..], &self.candidates[..start]);
         let ready = || after.iter().chain(before).filter(|candidate| candidate.load.is_ready());
         let usable = || ready().filter(|candidate| candidate.load.is_usable(candidate.mask));
@@ -141,7 +144,15 @@ impl View {
             // One that was ejected is better than none.
             .or_else(|| ready().find(|candidate| !candidate.excluded_by(request)))
             .or_else(|| ready().next())
-            .ok_or(NoPick::NotReady { candidates: count })
+    }
+
+    /// Why a pick found nothing.
+    #[cold]
+    pub(super) fn why_none(&self) -> NoPick {
+        match self.candidates.len() {
+            0 => self.none.clone(),
+            candidates => NoPick::NotReady { candidates },
+        }
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -165,6 +176,12 @@ impl Candidate {
     #[inline]
     pub(super) fn may_take(&self, request: &PickRequest<'_>) -> bool {
         self.load.is_usable(self.mask) && !self.excluded_by(request)
+    }
+
+    /// Whether a request may have it that excludes nobody, at any time.
+    #[inline]
+    pub(super) fn is_plainly_usable(&self) -> bool {
+        self.load.is_plainly_usable(self.mask)
     }
 
     #[inline]

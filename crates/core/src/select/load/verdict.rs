@@ -76,6 +76,12 @@ impl Load {
         flags == READY || (flags == READY | PROBING && self.about_inflight() == 0)
     }
 
+    /// Whether the node may be picked however many calls it has.
+    #[inline]
+    pub(in crate::select) fn is_plainly_usable(&self, mask: u32) -> bool {
+        self.0.flags.load(Relaxed) & mask == READY
+    }
+
     /// Whether the node belongs to those that picks are drawn from.
     pub(in crate::select) fn may_be_drawn(&self, mask: u32) -> bool {
         self.0.flags.load(Relaxed) & mask & !PROBING == READY

@@ -18,31 +18,30 @@ use crate::select::cost;
 /// which had the one late answer of a hundred. The best of eight would be the luckiest, and get what is the others' share.
 const SAME: f64 = 0.405;
 
-/// What a lot adds at most: it decides between equals, and each call in flight counts for more.
-const TIE_LOT: f64 = 1e-6;
-
 /// A node that is left out of a comparison is taken all the same if by its own cost, as a logarithm, it is cheaper by this: half.
 const FAR_CHEAPER: f64 = std::f64::consts::LN_2;
 
 const NONE: usize = usize::MAX;
 
-/// What one candidate of a comparison costs.
-#[derive(Debug, Clone, Copy)]
-struct Offer {
-    index: usize,
-    /// By the node itself, and by the calls it has, with its lot.
-    node: f64,
-    queue: f64,
-}
+/// What candidates are compared by, in two parts to be added up: what the node costs, and what the calls in flight add to that.
+trait Measure {
+    /// For a candidate that may be taken. The first part is `-∞` if [`exact`](Self::exact) has to be asked.
+    fn quick(candidate: &Candidate) -> (f64, f64);
 
-// === impl Offer ===
-
-impl Offer {
-    #[inline]
-    fn new(index: usize, lot: f64, (node, queue): (f64, f64)) -> Self {
-        Self { index, node, queue: queue + TIE_LOT * lot }
+    /// The first part may be [`UNPROVEN`](cost::UNPROVEN).
+    fn exact(candidate: &Candidate) -> (f64, f64) {
+        Self::quick(candidate)
     }
 }
+
+/// Calls in flight.
+struct Requests;
+
+/// Calls in flight for the weight.
+struct RequestsByWeight;
+
+/// Expected cost of one more call.
+struct ExpectedCost;
 
 /// Fewest calls in flight.
 #[inline]
@@ -52,9 +51,7 @@ pub(super) fn by_requests(
     request: &PickRequest<'_>,
     rng: &mut fastrand::Rng,
 ) -> Option<usize> {
-    of_distinct(candidates, choices, request, rng, |candidate| {
-        (0.0, f64::from(candidate.load.about_inflight()))
-    })
+    of_distinct::<Requests>(candidates, choices, request, rng)
 }
 
 /// Fewest calls in flight for their weight.
@@ -66,9 +63,7 @@ pub(super) fn by_requests_and_weight(
     request: &PickRequest<'_>,
     rng: &mut fastrand::Rng,
 ) -> Option<usize> {
-    of_weighted(candidates, alias, choices, request, rng, |candidate| {
-        (0.0, f64::from(candidate.load.about_inflight()) / candidate.weight)
-    })
+    of_weighted::<RequestsByWeight>(candidates, alias, choices, request, rng)
 }
 
 /// Least expected cost.
@@ -82,7 +77,7 @@ pub(super) fn by_cost(
     if choices >= candidates.len() && candidates.len() > 2 {
         return by_cost_of_all_but_one(candidates, request, rng);
     }
-    of_distinct(candidates, choices, request, rng, |candidate| candidate.load.cost_parts())
+    of_distinct::<ExpectedCost>(candidates, choices, request, rng)
 }
 
 /// Least expected cost among those that the weights let be drawn.
@@ -94,7 +89,7 @@ pub(super) fn by_cost_and_weight(
     request: &PickRequest<'_>,
     rng: &mut fastrand::Rng,
 ) -> Option<usize> {
-    of_weighted(candidates, alias, choices, request, rng, |candidate| candidate.load.cost_parts())
+    of_weighted::<ExpectedCost>(candidates, alias, choices, request, rng)
 }
 
 /// Runs `$body` with the number of choices as a constant, so that loops over them are unrolled.
@@ -118,36 +113,34 @@ macro_rules! with_constant {
 
 /// The least of `choices` distinct candidates.
 #[inline]
-fn of_distinct(
+fn of_distinct<M: Measure>(
     candidates: &[Candidate],
     choices: usize,
     request: &PickRequest<'_>,
     rng: &mut fastrand::Rng,
-    cost: impl Fn(&Candidate) -> (f64, f64),
 ) -> Option<usize> {
     let count = candidates.len();
     let choices = choices.min(count);
     if choices <= 2 {
         // Their order is random already, and decides between what is as good as equal.
         let (i, j) = sample::two(count, rng);
-        let offers = [i, j].map(|index| Offer::new(index, 0.0, cost(&candidates[index])));
-        return least(candidates, offers, request, rng);
+        return least::<M, 2>(candidates, [i, j].map(Drawn::first), NONE, request, rng);
     }
-    of_several(candidates, choices, request, rng, cost)
+    of_several::<M>(candidates, choices, request, rng)
 }
 
-/// The least of three to eight distinct candidates. Apart, so that the choice between two stays small enough to be inlined.
+/// The least of three to eight distinct candidates. Apart, so that the choice between two stays small.
 #[inline(never)]
-fn of_several(
+fn of_several<M: Measure>(
     candidates: &[Candidate],
     choices: usize,
     request: &PickRequest<'_>,
     rng: &mut fastrand::Rng,
-    cost: impl Fn(&Candidate) -> (f64, f64),
 ) -> Option<usize> {
     let count = candidates.len();
-    let offer = |drawn: Drawn| Offer::new(drawn.index(), drawn.lot(), cost(&candidates[drawn.index()]));
-    with_constant!(choices, D => least(candidates, sample::distinct::<D>(count, rng).map(offer), request, rng))
+    with_constant!(choices, D => {
+        least::<M, D>(candidates, sample::distinct::<D>(count, rng), NONE, request, rng)
+    })
 }
 
 /// Least expected cost in a fleet so small that all could be compared: one is left out, any, unless it is far cheaper.
@@ -166,12 +159,8 @@ fn by_cost_of_all_but_one(
     let left_out = sample::below(count, rng.u64(..));
     let left = &candidates[left_out].load;
     with_constant!(count, D => {
-        let offers = sample::distinct::<D>(count, rng).map(|drawn| {
-            let (node, queue) = candidates[drawn.index()].load.cost_parts();
-            let node = select_unpredictable(drawn.index() == left_out, f64::INFINITY, node);
-            Offer::new(drawn.index(), drawn.lot(), (node, queue))
-        });
-        let Some(best) = least(candidates, offers, request, rng) else {
+        let drawn = sample::distinct::<D>(count, rng);
+        let Some(best) = least::<ExpectedCost, D>(candidates, drawn, left_out, request, rng) else {
             return candidates[left_out].may_take(request).then_some(left_out);
         };
         let (Some(cost_left), Some(cost)) = (left.known_g(), candidates[best].load.known_g()) else {
@@ -185,69 +174,129 @@ fn by_cost_of_all_but_one(
 /// The least of `choices` candidates drawn by weight, each independently of the others: so the weights are kept exactly while
 /// all are as good as each other.
 #[inline]
-fn of_weighted(
+fn of_weighted<M: Measure>(
     candidates: &[Candidate],
     alias: &Alias,
     choices: usize,
     request: &PickRequest<'_>,
     rng: &mut fastrand::Rng,
-    cost: impl Fn(&Candidate) -> (f64, f64),
 ) -> Option<usize> {
     with_constant!(choices.min(candidates.len()), D => {
-        let drawn: [usize; D] = std::array::from_fn(|_| alias.draw(rng));
-        least(candidates, drawn.map(|index| Offer::new(index, 0.0, cost(&candidates[index]))), request, rng)
+        let drawn: [Drawn; D] = std::array::from_fn(|_| Drawn::first(alias.draw(rng)));
+        least::<M, D>(candidates, drawn, NONE, request, rng)
     })
 }
 
-/// The candidate whose cost and calls in flight come to the least; of equals the one with the lowest lot, and of equal lots the first.
-#[inline]
-fn least<const D: usize>(
+/// The candidate whose cost and calls in flight come to the least; of equals the one with the lowest lot, and of equal lots the
+/// first. The one `left_out` does not take part.
+///
+/// This is for the common case, in which all may be taken and are well known; the others are [`least_of_some`]'s.
+#[inline(always)]
+fn least<M: Measure, const D: usize>(
     candidates: &[Candidate],
-    mut offers: [Offer; D],
+    drawn: [Drawn; D],
+    left_out: usize,
     request: &PickRequest<'_>,
     rng: &mut fastrand::Rng,
 ) -> Option<usize> {
-    let (mut lowest, mut unproven) = (f64::INFINITY, false);
-    for offer in &mut offers {
-        unproven |= offer.node == cost::UNPROVEN;
-        let may = candidates[offer.index].may_take(request);
-        offer.node = select_unpredictable(may, offer.node, f64::INFINITY);
-        lowest = lowest.min(offer.node);
+    let mut costs = [(0.0, 0.0); D];
+    let (mut lowest, mut all_usable) = (f64::INFINITY, request.exclude.is_empty());
+    for (cost, drawn) in costs.iter_mut().zip(drawn) {
+        let candidate = &candidates[drawn.index()];
+        *cost = M::quick(candidate);
+        cost.0 = select_unpredictable(drawn.index() == left_out, f64::INFINITY, cost.0);
+        lowest = lowest.min(cost.0);
+        all_usable &= candidate.is_plainly_usable();
     }
-    if unproven {
-        return least_with_unproven(candidates, &offers.map(|offer| offer.index), request, rng);
+    if !all_usable || lowest == f64::NEG_INFINITY {
+        return least_of_some::<M>(candidates, &drawn, left_out, request, rng);
     }
-    let (mut best, mut to_beat) = (NONE, f64::INFINITY);
-    for offer in offers {
-        let above = offer.node - lowest;
-        let total = select_unpredictable(above < SAME, 0.0, above) + offer.queue;
-        // Not a number where nobody may be taken: less than nothing.
-        let less = total < to_beat;
-        best = select_unpredictable(less, offer.index, best);
-        to_beat = select_unpredictable(less, total, to_beat);
+    let mut best = u64::MAX;
+    for (place, ((node, queue), drawn)) in costs.into_iter().zip(drawn).enumerate() {
+        best = best.min(key(node - lowest, queue, drawn, place));
     }
-    (best != NONE).then_some(best)
+    Some(drawn[place(best)].index())
+}
+
+/// The least of those that may be taken.
+#[inline(never)]
+fn least_of_some<M: Measure>(
+    candidates: &[Candidate],
+    drawn: &[Drawn],
+    left_out: usize,
+    request: &PickRequest<'_>,
+    rng: &mut fastrand::Rng,
+) -> Option<usize> {
+    let may = || drawn.iter().enumerate().filter(|(_, drawn)| candidates[drawn.index()].may_take(request));
+    let cost = |drawn: &Drawn| M::exact(&candidates[drawn.index()]);
+    if may().any(|(_, drawn)| cost(drawn).0 == cost::UNPROVEN) {
+        return least_with_unproven(candidates, may().map(|(_, drawn)| drawn.index()), rng);
+    }
+    let may = || may().filter(|(_, drawn)| drawn.index() != left_out);
+    let lowest = may().map(|(_, drawn)| cost(drawn).0).fold(f64::INFINITY, f64::min);
+    let key = |(place, drawn): (usize, &Drawn)| {
+        let (node, queue) = cost(drawn);
+        key(node - lowest, queue, *drawn, place)
+    };
+    may().map(key).min().map(|best| drawn[place(best)].index())
 }
 
 /// The least expected cost when nodes are among the drawn that have calls in flight and have not answered one yet.
 ///
 /// They are assumed to cost what an unknown node does, at the time of the latest sample of the others. To pass them over would
 /// be wrong while the others fail: the first node of a cold client to fail would get all calls until another one answers.
-#[inline(never)]
 fn least_with_unproven(
     candidates: &[Candidate],
-    drawn: &[usize],
-    request: &PickRequest<'_>,
+    drawn: impl Iterator<Item = usize> + Clone,
     rng: &mut fastrand::Rng,
 ) -> Option<usize> {
-    let drawn = || drawn.iter().copied().filter(|index| candidates[*index].may_take(request));
-    let latest = drawn().filter_map(|index| candidates[index].load.last_sample()).fold(0.0, f64::max);
-    let (mut best, mut to_beat) = (NONE, f64::INFINITY);
-    for index in drawn() {
-        let key = candidates[index].load.score_assuming(latest) + TIE_LOT * rng.f64();
-        if key < to_beat {
-            (best, to_beat) = (index, key);
-        }
+    let latest = drawn.clone().filter_map(|index| candidates[index].load.last_sample()).fold(0.0, f64::max);
+    drawn
+        .map(|index| (candidates[index].load.score_assuming(latest), rng.u64(..), index))
+        .min_by(|(score, lot, _), (other, other_lot, _)| score.total_cmp(other).then(lot.cmp(other_lot)))
+        .map(|(.., index)| index)
+}
+
+/// The lowest bits of a [`key`]: below what costs can differ by, the lot, and the place.
+const PLACE: u64 = 0b111;
+const LOT_AND_PLACE: u64 = (1 << (sample::LOT_BITS + 3)) - 1;
+
+/// A number by which candidates can be compared, and that says which it is of: the lowest is that of the one to take. Its cost is
+/// `above` the lowest, and what the calls in flight add is not negative either; bits of such numbers are in the order of the numbers.
+#[inline]
+fn key(above: f64, queue: f64, drawn: Drawn, place: usize) -> u64 {
+    let total = select_unpredictable(above < SAME, 0.0, above) + queue;
+    total.to_bits() & !LOT_AND_PLACE | drawn.lot() << 3 | place as u64
+}
+
+#[inline]
+fn place(key: u64) -> usize {
+    (key & PLACE) as usize
+}
+
+// === impl Measure ===
+
+impl Measure for Requests {
+    #[inline]
+    fn quick(candidate: &Candidate) -> (f64, f64) {
+        (0.0, f64::from(candidate.load.about_inflight()))
     }
-    (best != NONE).then_some(best)
+}
+
+impl Measure for RequestsByWeight {
+    #[inline]
+    fn quick(candidate: &Candidate) -> (f64, f64) {
+        (0.0, f64::from(candidate.load.about_inflight()) / candidate.weight)
+    }
+}
+
+impl Measure for ExpectedCost {
+    #[inline]
+    fn quick(candidate: &Candidate) -> (f64, f64) {
+        candidate.load.quick_cost_parts()
+    }
+
+    fn exact(candidate: &Candidate) -> (f64, f64) {
+        candidate.load.cost_parts()
+    }
 }
