@@ -17,6 +17,7 @@ mod orca;
 mod previous_attempts;
 mod probe;
 pub mod server;
+pub mod trace;
 
 /// TLS and mutual TLS: whom to trust, what to show, from PEM text or from files that are read again when they change.
 ///

@@ -138,7 +138,11 @@ impl Berth {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<BoxError>,
     {
-        let request = head.request(&self.link, self.since, plan.time.whole());
+        let mut request = head.request(&self.link, self.since, plan.time.whole());
+        if let Some(trace) = plan.options.trace() {
+            let span = plan.channel.roster().rng().u64(1..);
+            trace.write(trace.child(span), request.headers_mut());
+        }
         let connection = self.connection.insert(connection);
         let (mut stream, mut outgoing) =
             slot.open(connection, request, body.is_end_stream()).map_err(Fault::Net)?;

@@ -9,7 +9,7 @@ use callsign_core::{
 };
 
 use super::RetryPolicy;
-use crate::{Deadline, PreviousAttempts};
+use crate::{Deadline, PreviousAttempts, trace::TraceContext};
 
 /// Options of one call, put into the request's extensions.
 ///
@@ -41,6 +41,7 @@ struct Rare {
     /// Of the call that this one is made for.
     deadline: Option<Deadline>,
     previous_attempts: u32,
+    trace: Option<TraceContext>,
 }
 
 /// A place that the caller has chosen itself.
@@ -148,8 +149,8 @@ impl CallOptions {
         self
     }
 
-    /// The call is made for another one, whose request had these extensions: it ends before that one's time is over, and is not
-    /// repeated if that one has been ([`PreviousAttempts`]). Nothing happens if a server other than [`Server`](crate::Server) took it.
+    /// The call is made for another one, whose request had these extensions: it ends before that one's time is over, is not
+    /// repeated if that one has been ([`PreviousAttempts`]), and belongs to the same [trace](TraceContext). Nothing happens if a server other than [`Server`](crate::Server) took it.
     ///
     /// With no time left, the call fails at once with DEADLINE_EXCEEDED.
     pub fn within(mut self, extensions: &http::Extensions) -> Self {
@@ -158,6 +159,9 @@ impl CallOptions {
         }
         if let Some(attempts) = extensions.get::<PreviousAttempts>() {
             self.rare.get_or_insert_default().previous_attempts = attempts.count();
+        }
+        if let Some(trace) = extensions.get::<TraceContext>() {
+            self.rare.get_or_insert_default().trace = Some(trace.clone());
         }
         self
     }
@@ -186,5 +190,10 @@ impl CallOptions {
     /// How often that call was made before.
     pub(super) fn previous_attempts(&self) -> u32 {
         self.rare.as_ref().map_or(0, |rare| rare.previous_attempts)
+    }
+
+    /// The trace that it belongs to.
+    pub(super) fn trace(&self) -> Option<&TraceContext> {
+        self.rare.as_ref()?.trace.as_ref()
     }
 }

@@ -41,7 +41,7 @@ use super::{
     mount::{Mounts, is_grpc},
     recent::Recent,
 };
-use crate::{BoxError, PreviousAttempts, draining::DRAINING, probe};
+use crate::{BoxError, PreviousAttempts, draining::DRAINING, probe, trace::TraceContext};
 
 /// How much a call matters, by its request.
 pub(crate) type Prioritise = Box<dyn Fn(&Parts) -> Priority + Send + Sync>;
@@ -219,6 +219,9 @@ impl Calls {
         }
         if let Some(attempts) = PreviousAttempts::of(request.headers()) {
             request.extensions_mut().insert(attempts);
+        }
+        if let Some(trace) = TraceContext::from_headers(request.headers()) {
+            request.extensions_mut().insert(trace);
         }
         Ok(Received { end: End::new(time, cut.clone()), grpc, underway, request })
     }

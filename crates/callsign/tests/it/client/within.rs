@@ -1,4 +1,4 @@
-//! Calls that are made for other calls: their time, and who repeats.
+//! Calls that are made for other calls: their time, who repeats, and which trace they belong to.
 
 use std::{sync::Arc, time::Duration};
 
@@ -200,4 +200,49 @@ async fn a_handler_sees_how_often_it_was_asked_before() {
         assert_eq!(told.recv().await.unwrap(), attempts, "{text:?}");
     }
     headers.clear();
+}
+
+#[tokio::test]
+async fn each_attempt_of_a_call_within_another_is_a_span_of_its_trace() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let (tell, mut told) = mpsc::channel(8);
+    let peer = Peer::serve(move |request, respond| {
+        let tell = tell.clone();
+        async move {
+            tell.send(request.headers().clone()).await.unwrap();
+            peer::unavailable(request, respond, "down").await;
+        }
+    })
+    .await;
+    let behind = three(&peer).await;
+    let received = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    for (within, sent, attempts) in
+        [(true, Some(&*received), 3), (true, Some("00-xyz"), 3), (true, None, 3), (false, Some(&received), 3)]
+    {
+        let mut request = with(CallOptions::new(), "World");
+        for (name, value) in
+            [("traceparent", sent), ("tracestate", Some("rojo=1")), ("baggage", Some("user=7"))]
+        {
+            if let Some(value) = value {
+                request.metadata_mut().insert(name, value.parse().unwrap());
+            }
+        }
+        let mut client = GreeterClient::new(middle(&behind, within).await);
+        soon("the answer", client.hello(request)).await.unwrap_err();
+        let mut spans = std::collections::BTreeSet::new();
+        for _ in 0..attempts {
+            let headers = told.recv().await.unwrap();
+            let text = |name| headers.get(name).map(|value: &http::HeaderValue| value.to_str().unwrap());
+            if !within || sent != Some(&received) {
+                assert_eq!((text("traceparent"), text("tracestate"), text("baggage")), (None, None, None));
+                continue;
+            }
+            assert_eq!((text("tracestate"), text("baggage")), (Some("rojo=1"), Some("user=7")));
+            let parts: Vec<_> = text("traceparent").unwrap().split('-').collect();
+            assert_eq!([parts[0], parts[1], parts[3]], ["00", TRACE, "01"]);
+            assert_ne!(parts[2], "00f067aa0ba902b7", "it is the caller's");
+            assert!(spans.insert(parts[2].to_owned()), "two attempts are two spans");
+        }
+        assert!(told.try_recv().is_err());
+    }
 }
