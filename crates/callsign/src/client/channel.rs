@@ -228,6 +228,19 @@ impl Channel {
         &self.0.roster.meter
     }
 
+    /// How many attempts the retry budget would allow at this moment, hedges included.
+    #[must_use]
+    pub fn retry_budget(&self, now: Instant) -> u64 {
+        self.0.settings.budget.balance(now)
+    }
+
+    /// The chance that the next call is held back since the service refuses most of them; zero where there is no
+    /// [throttle](ChannelBuilder::throttle).
+    #[must_use]
+    pub fn held_back(&self, now: Instant) -> f64 {
+        self.0.settings.throttle.as_ref().map_or(0.0, |throttle| throttle.chance(now))
+    }
+
     /// Whether so few nodes can be used that verdicts on their [health](callsign_core::health) are ignored.
     #[must_use]
     pub fn is_in_panic(&self) -> bool {

@@ -145,8 +145,13 @@ impl Journey {
         self.phase = Phase::Race;
         let attempts = hedging.policy.attempts;
         let mut field = Field { journey: self, plan, hedging, head, frames, lost: Lost::default() };
+        let first_node = berth.link.id.clone();
         let first = field.send(berth, connection, slot);
         let won = race(&mut field, first, delay, attempts).await;
+        // No two of them go to one node.
+        if won.as_ref().is_some_and(|won| won.berth.link.id != first_node) {
+            plan.channel.meter().count_hedge_won();
+        }
         let Lost { answer, fault, fatal, unread: _ } = field.lost;
         if let (Some(_), Some(lost)) = (&won, &answer) {
             lost.mark();
@@ -238,6 +243,7 @@ impl<'a> Course for Field<'a> {
             return None;
         }
         self.lost.unread = false;
+        roster.meter.count_hedge();
         Some(self.send(berth, connection, slot))
     }
 

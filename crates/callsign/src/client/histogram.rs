@@ -62,6 +62,14 @@ impl LatencyCounts {
     pub fn count(&self) -> u64 {
         self.up_to.last().map_or(0, |(_, count)| *count)
     }
+
+    /// Adds others, which have the same buckets.
+    pub(crate) fn add(&mut self, others: &Self) {
+        for ((_, count), (_, other)) in self.up_to.iter_mut().zip(&others.up_to) {
+            *count += other;
+        }
+        self.sum += others.sum;
+    }
 }
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ use self::phase::{Phase, State};
 use super::{
     HealthCheck, NodeState, NodeStatus,
     health_check::{Asking, Word},
+    histogram::Histogram,
     reports::Reports,
     speech::{authority, host},
 };
@@ -80,6 +81,8 @@ pub(crate) struct Link {
     news: Arc<News>,
     /// For strategies that go by what nodes report.
     reports: Option<Arc<Reports>>,
+    /// Of the calls that got as far as the node.
+    latencies: Histogram,
 }
 
 /// A stream on a connection of a link, or why there is none.
@@ -117,6 +120,7 @@ impl Link {
             gone: CancellationToken::new(),
             news,
             reports,
+            latencies: Histogram::default(),
         }))
     }
 
@@ -209,6 +213,9 @@ impl Link {
     /// A call ended so, as far as its node is concerned.
     pub(crate) fn mark(&self, ticket: &Ticket, outcome: Outcome, elapsed: Duration, now: Instant) {
         ticket.mark(outcome, elapsed, now);
+        if !matches!(outcome, Outcome::NotSent | Outcome::Cancelled) {
+            self.latencies.record(elapsed);
+        }
         if ticket.wants_review() {
             self.news.health.notify_one();
         }
@@ -234,6 +241,7 @@ impl Link {
             calls: self.load.calls(),
             failures: self.load.failures(),
             latency: self.load.latency(),
+            latencies: self.latencies.counts(),
             connections: self.open.load().len(),
         }
     }

@@ -13,6 +13,9 @@ pub struct ChannelMeter(Arc<Counts>);
 #[derive(Debug, Default)]
 struct Counts {
     retries: AtomicU64,
+    hedges: AtomicU64,
+    hedges_won: AtomicU64,
+    held_back: AtomicU64,
     ejections: AtomicU64,
 }
 
@@ -25,6 +28,25 @@ impl ChannelMeter {
         self.0.retries.load(Ordering::Relaxed)
     }
 
+    /// Attempts that were begun beside others of the same call ([`HedgePolicy`](super::HedgePolicy)).
+    #[must_use]
+    pub fn hedges(&self) -> u64 {
+        self.0.hedges.load(Ordering::Relaxed)
+    }
+
+    /// Those of them whose answer became the call's.
+    #[must_use]
+    pub fn hedges_won(&self) -> u64 {
+        self.0.hedges_won.load(Ordering::Relaxed)
+    }
+
+    /// Calls that were not sent, since the service refuses most of them
+    /// ([`ChannelBuilder::throttle`](super::ChannelBuilder::throttle)).
+    #[must_use]
+    pub fn held_back(&self) -> u64 {
+        self.0.held_back.load(Ordering::Relaxed)
+    }
+
     /// How often a node was left alone for a while, because its calls failed or since somebody said so.
     #[must_use]
     pub fn ejections(&self) -> u64 {
@@ -33,6 +55,18 @@ impl ChannelMeter {
 
     pub(crate) fn count_retry(&self) {
         self.0.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_hedge(&self) {
+        self.0.hedges.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_hedge_won(&self) {
+        self.0.hedges_won.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_held_back(&self) {
+        self.0.held_back.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_ejection(&self) {

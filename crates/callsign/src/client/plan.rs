@@ -137,6 +137,7 @@ fn admit(channel: &Channel, now: Instant) -> Result<(), Failure> {
     if throttle.admit(now, &mut roster.rng()) {
         return Ok(());
     }
+    roster.meter.count_held_back();
     let message = format!(
         "not sent: {} refused most calls of the last two minutes, and {:.0} % of them are held back here",
         roster.service,

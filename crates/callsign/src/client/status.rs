@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use callsign_core::{Node, health::Verdict};
 
-use super::timeout::Readable;
+use super::{histogram::LatencyCounts, timeout::Readable};
 
 /// A node as a channel sees it.
 #[derive(Debug, Clone)]
@@ -24,6 +24,9 @@ pub struct NodeStatus {
     pub failures: u32,
     /// Recent mean latency of its answers.
     pub latency: Option<Duration>,
+    /// How long how many calls took to the head of the reply, failures and missed deadlines included. It begins anew when the node
+    /// comes back at another address.
+    pub latencies: LatencyCounts,
     /// Open connections.
     pub connections: usize,
 }

@@ -15,12 +15,19 @@ pub(super) fn write(page: &mut Page, channel: &Channel, now: Instant) {
     page.add(&table::NODES, &of_service, nodes.len() as f64);
     page.add(&table::EJECTIONS, &of_service, channel.meter().ejections() as f64);
     page.add(&table::RETRIES, &of_service, channel.meter().retries() as f64);
+    page.add(&table::RETRY_BUDGET, &of_service, channel.retry_budget(now) as f64);
+    page.add(&table::HEDGES, &of_service, channel.meter().hedges() as f64);
+    page.add(&table::HEDGES_WON, &of_service, channel.meter().hedges_won() as f64);
+    page.add(&table::HELD_BACK, &of_service, channel.meter().held_back() as f64);
+    page.most(&table::HELD_BACK_RATIO, &of_service, channel.held_back(now));
     page.add(&table::FALLBACKS, &of_service, channel.fallbacks() as f64);
     page.most(&table::PANIC, &of_service, flag(channel.is_in_panic()));
     if let Some(age) = channel.view_age(now) {
         page.most(&table::VIEW_AGE, &of_service, age.as_secs_f64());
     }
-    for NodeStatus { node, state, verdict, inflight, calls, failures, latency, connections } in nodes {
+    for status in nodes {
+        let NodeStatus { node, state, verdict, inflight, calls, failures, latency, latencies, connections } =
+            status;
         let labels = [of_service[0], ("node", node.id().as_str())];
         page.add(&table::CALLS, &labels, calls as f64);
         page.add(&table::FAILURES, &labels, f64::from(failures));
@@ -28,6 +35,7 @@ pub(super) fn write(page: &mut Page, channel: &Channel, now: Instant) {
         page.add(&table::CONNECTIONS, &labels, connections as f64);
         page.most(&table::READY, &labels, flag(state == NodeState::Ready));
         page.most(&table::EJECTED, &labels, flag(verdict != Verdict::Ok));
+        page.add_counts(&table::DURATION, &labels, &latencies);
         if let Some(latency) = latency {
             page.most(&table::LATENCY, &labels, latency.as_secs_f64());
         }

@@ -9,6 +9,9 @@ pub(super) fn write(page: &mut Page, handle: &Handle) {
     let calls = handle.call_meter();
     page.add(&table::SERVER_CALLS, &labels, calls.started() as f64);
     page.add(&table::SERVER_INFLIGHT, &labels, handle.calls_in_flight() as f64);
+    if let Some(limit) = calls.limit() {
+        page.most(&table::LIMIT, &labels, f64::from(limit));
+    }
     page.add(&table::REFUSED, &labels, calls.refused() as f64);
     page.add(&table::EXPIRED, &labels, calls.expired() as f64);
     page.add(&table::UNBEGUN, &labels, calls.expired_unbegun() as f64);

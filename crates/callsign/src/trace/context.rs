@@ -156,8 +156,14 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_dropped_and_the_rest_is_kept() {
         assert_eq!(TraceContext::from_headers(&HeaderMap::new()), None);
-        assert_eq!(TraceContext::from_headers(&headers(&[("traceparent", GOOD), ("traceparent", GOOD)])), None);
-        assert_eq!(TraceContext::from_headers(&headers(&[("traceparent", "x"), ("tracestate", "a=1")])), None);
+        assert_eq!(
+            TraceContext::from_headers(&headers(&[("traceparent", GOOD), ("traceparent", GOOD)])),
+            None
+        );
+        assert_eq!(
+            TraceContext::from_headers(&headers(&[("traceparent", "x"), ("tracestate", "a=1")])),
+            None
+        );
         let long = "x".repeat(BAGGAGE_MAX + 1);
         let context = TraceContext::from_headers(&headers(&[
             ("traceparent", GOOD),
@@ -170,7 +176,8 @@ mod tests {
 
     #[test]
     fn who_names_a_trace_keeps_it() {
-        let context = TraceContext::from_headers(&headers(&[("traceparent", GOOD), ("tracestate", "a=1")])).unwrap();
+        let context =
+            TraceContext::from_headers(&headers(&[("traceparent", GOOD), ("tracestate", "a=1")])).unwrap();
         let mut sent = headers(&[("traceparent", "mine")]);
         context.write(context.child(1), &mut sent);
         assert_eq!(sent, headers(&[("traceparent", "mine")]));

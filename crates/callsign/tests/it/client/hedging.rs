@@ -81,6 +81,8 @@ async fn the_first_good_answer_is_taken_and_the_loser_is_told() {
     }
     assert_eq!(answered.get(), calls);
     assert_eq!(heard.get(), hedged);
+    let meter = channel.meter();
+    assert_eq!((meter.hedges(), meter.hedges_won()), (hedged as u64, hedged as u64));
     until("no call is in flight", || inflight(&channel) == 0).await;
     let slow = super::status(&channel, "slow");
     assert_eq!((slow.calls, slow.failures), (heard.get() as u64, 0), "the loser is no failure");

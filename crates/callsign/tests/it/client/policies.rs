@@ -296,7 +296,7 @@ async fn a_service_that_refuses_everything_is_left_alone() {
     for id in IDS {
         until_ready(&channel, id).await;
     }
-    let mut client = GreeterClient::new(channel);
+    let mut client = GreeterClient::new(channel.clone());
     let (mut refused, calls) = (0, 200);
     for _ in 0..calls {
         let status = soon("the answer", client.hello(hello("World"))).await.unwrap_err();
@@ -307,5 +307,7 @@ async fn a_service_that_refuses_everything_is_left_alone() {
         }
     }
     assert_eq!(refused + count.get(), calls);
+    assert_eq!(channel.meter().held_back(), refused as u64);
+    assert!(channel.held_back(tokio::time::Instant::now()) > 0.5);
     assert!(count.get() < calls / 4, "{} calls reached it", count.get());
 }
