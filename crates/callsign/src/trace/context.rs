@@ -48,8 +48,8 @@ impl TraceContext {
         if parents.next().is_some() {
             return None;
         }
-        let state = joined(headers.get_all(&STATE)).filter(|list| list.to_str().is_ok_and(state::is_valid));
-        let baggage = joined(headers.get_all(&BAGGAGE)).filter(|list| list.len() <= BAGGAGE_MAX);
+        let state = joined(&headers.get_all(&STATE)).filter(|list| list.to_str().is_ok_and(state::is_valid));
+        let baggage = joined(&headers.get_all(&BAGGAGE)).filter(|list| list.len() <= BAGGAGE_MAX);
         Some(Self { parent, state, baggage })
     }
 
@@ -105,7 +105,7 @@ fn write_parent(parent: Parent, headers: &mut HeaderMap) {
 }
 
 /// Headers that are there several times are one list.
-fn joined(values: GetAll<'_, HeaderValue>) -> Option<HeaderValue> {
+fn joined(values: &GetAll<'_, HeaderValue>) -> Option<HeaderValue> {
     let mut values = values.iter();
     let first = values.next()?;
     let mut rest = values.peekable();
