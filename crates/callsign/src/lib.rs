@@ -13,6 +13,7 @@ mod draining;
 mod frame;
 mod grpc_timeout;
 pub mod metrics;
+mod operator;
 mod orca;
 mod previous_attempts;
 mod probe;
@@ -48,6 +49,7 @@ pub use callsign_registry as registry;
 #[doc(inline)]
 pub use self::client::{CallOptions, CallReport, Channel};
 pub use self::deadline::Deadline;
+pub use self::operator::{Operator, Standing};
 pub use self::previous_attempts::PreviousAttempts;
 #[doc(inline)]
 pub use self::server::Server;

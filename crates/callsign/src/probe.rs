@@ -5,11 +5,10 @@
 use std::time::Duration;
 
 use callsign_core::select::Probe;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header::CONTENT_TYPE};
-use http_body_util::{BodyExt as _, Full};
+use http::Response;
 use tonic::body::Body;
 
-use crate::frame::framed;
+use crate::frame::reply;
 
 /// The service's one method.
 pub(crate) const PATH: &str = "/callsign.probe.v1.Probe/Ask";
@@ -30,12 +29,7 @@ pub(crate) struct Question {}
 
 /// The response of a server.
 pub(crate) fn response(probe: Probe) -> Response<Body> {
-    let trailers =
-        HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
-    let message = Full::new(framed(&Answer::from(probe)));
-    let mut response = Response::new(Body::new(message.with_trailers(async { Some(Ok(trailers)) })));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    response
+    reply(&Answer::from(probe))
 }
 
 // === impl Answer ===

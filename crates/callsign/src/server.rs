@@ -42,9 +42,13 @@ mod limit;
 mod load_reports;
 mod meter;
 mod mount;
+mod notice;
+mod operators;
+mod orders;
 mod prompt;
 mod recent;
 mod signals;
+mod stay;
 mod strays;
 mod tls;
 
@@ -62,6 +66,7 @@ pub use self::{
     limit::{ConcurrencyLimit, Priority},
     load_reports::LoadReporter,
     meter::CallMeter,
+    operators::Operators,
 };
 use self::{lifecycle::Lifecycle, signals::Signals};
 use crate::Result;

@@ -21,6 +21,9 @@ use super::{
     lifecycle::{Lifecycle, Registering},
     limit::Gate,
     mount::Mounts,
+    notice::Notice,
+    operators::Desk,
+    orders::Orders,
     strays::Said,
 };
 use crate::{Error, ErrorKind, Result};
@@ -129,7 +132,10 @@ impl Builder {
             add_reflection(&mut self.mounts, &self.descriptors, services)?;
         }
         let gate = Gate::new(&self.concurrency, fastrand::u64(..));
-        let calls = Calls::new(self.mounts, gate, self.prioritise);
+        let orders = Orders::new();
+        let desk =
+            self.operators.map(|operators| Desk::new(operators, node.id().to_string(), orders.clone()));
+        let calls = Calls::new(self.mounts, gate, self.prioritise, desk);
         let tasks = Tasks::new();
         let acceptor = Acceptor {
             listener,
@@ -139,12 +145,12 @@ impl Builder {
             strays: Said::default(),
             calls: calls.clone(),
             tasks: tasks.clone(),
-            draining: CancellationToken::new(),
+            notice: Notice::new(),
             closing: CancellationToken::new(),
         };
         let registrar = registry.map(Registrar::new);
         let meter = registrar.as_ref().map(Registrar::meter);
-        let handle = Handle::new(local_addr, Arc::new(node), health, calls.clone(), meter);
+        let handle = Handle::new(local_addr, Arc::new(node), health, calls.clone(), meter, orders);
         let registering = registrar.map(|registrar| Registering {
             registrar,
             options: self.register,

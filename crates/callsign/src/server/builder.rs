@@ -16,6 +16,7 @@ use super::{
     limit::{ConcurrencyLimit, Priority},
     load_reports::LoadReporter,
     mount::Mounts,
+    operators::Operators,
     tls::ServerTls,
 };
 
@@ -44,6 +45,7 @@ pub struct Builder {
     pub(super) tls: Option<ServerTls>,
     pub(super) concurrency: ConcurrencyLimit,
     pub(super) prioritise: Option<Prioritise>,
+    pub(super) operators: Option<Operators>,
     pub(super) healthy: bool,
     pub(super) ready: Option<Ready>,
     pub(super) mounts: Mounts,
@@ -85,6 +87,7 @@ impl Builder {
             tls: None,
             concurrency: ConcurrencyLimit::default(),
             prioritise: None,
+            operators: None,
             healthy: true,
             ready: None,
             twice: Vec::new(),
@@ -209,6 +212,12 @@ impl Builder {
     /// ```
     pub fn priority(self, priority: impl Fn(&Parts) -> Priority + Send + Sync + 'static) -> Self {
         Self { prioritise: Some(Box::new(priority)), ..self }
+    }
+
+    /// Takes the word of these operators, who may [drain](crate::Operator::drain) the node and take that back without ending it, as
+    /// `callsign drain` does. Nobody may when not called.
+    pub fn operators(self, operators: Operators) -> Self {
+        Self { operators: Some(operators), ..self }
     }
 
     /// What must have happened before the server counts as healthy: caches filled, migrations run. It answers meanwhile, but

@@ -23,7 +23,7 @@ use std::{
 use bytes::Bytes;
 use callsign_core::select::{Probe, hash_key};
 use futures_util::FutureExt as _;
-use http::{HeaderValue, Request, Response, request::Parts};
+use http::{HeaderValue, Request, Response, Version, request::Parts};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
@@ -39,9 +39,10 @@ use super::{
     limit::{Gate, Left, Place, Priority, Refused},
     meter::CallMeter,
     mount::{Mounts, is_grpc},
+    operators::{Business, Desk},
     recent::Recent,
 };
-use crate::{BoxError, PreviousAttempts, draining::DRAINING, probe, trace::TraceContext};
+use crate::{BoxError, PreviousAttempts, draining::DRAINING, operator, probe, trace::TraceContext};
 
 /// How much a call matters, by its request.
 pub(crate) type Prioritise = Box<dyn Fn(&Parts) -> Priority + Send + Sync>;
@@ -54,6 +55,8 @@ pub(crate) struct Calls {
     gate: Option<Arc<Gate>>,
     /// None to believe what the caller says.
     prioritise: Option<Prioritise>,
+    /// None when no operator has a say.
+    desk: Option<Desk>,
     /// What the gate's time counts from.
     epoch: Instant,
     inflight: AtomicUsize,
@@ -92,13 +95,19 @@ struct Received {
 // === impl Calls ===
 
 impl Calls {
-    pub(crate) fn new(mounts: Mounts, gate: Option<Arc<Gate>>, prioritise: Option<Prioritise>) -> Arc<Self> {
+    pub(crate) fn new(
+        mounts: Mounts,
+        gate: Option<Arc<Gate>>,
+        prioritise: Option<Prioritise>,
+        desk: Option<Desk>,
+    ) -> Arc<Self> {
         let all_ends = CancellationToken::new();
         Arc::new(Self {
             mounts,
             meter: CallMeter::new(gate.clone()),
             gate,
             prioritise,
+            desk,
             epoch: Instant::now(),
             inflight: AtomicUsize::new(0),
             recent: Recent::default(),
@@ -253,7 +262,7 @@ impl Calls {
             // At once, and not behind what the application does.
             _ if request.uri().path() == probe::PATH => self.tell_load(),
             _ => {
-                let handler = AssertUnwindSafe(self.mounts.call(request)).catch_unwind();
+                let handler = AssertUnwindSafe(self.handle(request)).catch_unwind();
                 tokio::select! {
                     // The handler first: an answer that is there is given.
                     biased;
@@ -268,6 +277,18 @@ impl Calls {
         underway.leave(Left::Answered);
         let end = if underway.calls.is_some() { end.cut_by(self.streams_end.clone()) } else { end };
         response.map(|inner| CallBody::new(inner, end, grpc, underway))
+    }
+
+    /// By whom it is meant for.
+    async fn handle(&self, request: Request<Body>) -> Response<Body> {
+        // Over HTTP/2 only: a page in a browser can send what it likes to this machine over HTTP/1.
+        let proper = is_grpc(&request) && request.version() >= Version::HTTP_2;
+        match &self.desk {
+            Some(desk) if proper && request.uri().path().starts_with(operator::SERVICE) => {
+                desk.answer(request, || Business { inflight: self.inflight(), started: self.started() }).await
+            }
+            _ => self.mounts.call(request).await,
+        }
     }
 
     /// An answer that is there as a whole.
@@ -356,6 +377,7 @@ pub(crate) fn is_ours(service: &str) -> bool {
     service.starts_with("grpc.health.")
         || service.starts_with("grpc.reflection.")
         || service.starts_with("callsign.probe.")
+        || service.starts_with("callsign.operator.")
 }
 
 #[cfg(test)]
@@ -372,7 +394,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_deadline_that_passes_before_the_call_can_begin_is_seen() {
-        let calls = Calls::new(Mounts::new("greeter"), None, None);
+        let calls = Calls::new(Mounts::new("greeter"), None, None, None);
         let receive = || {
             let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
             let connection = ConnectionInfo::new(peer, CancellationToken::new());
@@ -393,7 +415,7 @@ mod tests {
 
     #[test]
     fn a_call_counts_until_it_is_dropped() {
-        let calls = Calls::new(Mounts::new("greeter"), None, None);
+        let calls = Calls::new(Mounts::new("greeter"), None, None, None);
         let (mut one, two) = (Underway::new(&calls), Underway::new(&calls));
         assert_eq!((calls.started(), calls.inflight()), (2, 2));
         assert!(calls.idle().now_or_never().is_none());

@@ -11,13 +11,14 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     call::Calls,
     config::Limits,
+    notice::Notice,
     prompt::Prompt,
     strays::{Said, Strays},
     tls::{Identity, ServerTls},
@@ -58,8 +59,8 @@ pub(crate) struct Acceptor {
     pub(crate) strays: Said,
     pub(crate) calls: Arc<Calls>,
     pub(crate) tasks: Tasks,
-    /// The server has begun to leave.
-    pub(crate) draining: CancellationToken,
+    /// The server has begun to leave, or is to get no calls.
+    pub(crate) notice: Notice,
     /// Accept no more, and say GOAWAY on what there is.
     pub(crate) closing: CancellationToken,
 }
@@ -72,6 +73,8 @@ struct Visit {
     strays: Strays,
     calls: Arc<Calls>,
     info: ConnectionInfo,
+    /// What was said of leaving is taken back.
+    taken_back: watch::Receiver<CancellationToken>,
     closing: CancellationToken,
 }
 
@@ -166,13 +169,15 @@ impl Acceptor {
     }
 
     fn visit(&self, http: &Arc<auto::Builder<OnTasks>>, peer: SocketAddr) -> Visit {
+        let (draining, taken_back) = self.notice.hear();
         Visit {
             http: http.clone(),
             header_timeout: self.limits.header_timeout,
             tls: self.tls.clone(),
             strays: Strays::new(peer, &self.strays),
             calls: self.calls.clone(),
-            info: ConnectionInfo::new(peer, self.draining.clone()),
+            info: ConnectionInfo::new(peer, draining),
+            taken_back,
             closing: self.closing.clone(),
         }
     }
@@ -198,7 +203,7 @@ impl Visit {
     }
 
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
-        let Self { http, header_timeout, tls: _, strays, calls, info, closing } = self;
+        let Self { http, header_timeout, tls: _, strays, calls, info, mut taken_back, closing } = self;
         let peer = info.peer;
         let prompt = Prompt::new(stream, header_timeout, strays);
         let service = service_fn(move |request| {
@@ -206,10 +211,18 @@ impl Visit {
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(prompt), service));
+        let told = async {
+            tokio::select! {
+                biased;
+                () = closing.cancelled() => {}
+                // No more news is to come when the server has gone.
+                _ = taken_back.changed() => {}
+            }
+        };
         let served = tokio::select! {
             biased;
             served = connection.as_mut() => served,
-            () = closing.cancelled() => {
+            () = told => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

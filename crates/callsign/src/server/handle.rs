@@ -9,11 +9,16 @@ use callsign_core::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{call::Calls, health::Health, meter::CallMeter};
+use super::{
+    call::Calls,
+    health::Health,
+    meter::CallMeter,
+    orders::{Order, Orders},
+};
 use crate::{Error, ErrorKind, Result};
 
-/// What a server is doing. It goes through them in this order, back and forth between the second and the third as its
-/// health changes.
+/// What a server is doing. It goes through them in this order, back and forth between `NotReady`, `Drained` and `Serving` as
+/// its health and its orders change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Phase {
@@ -21,6 +26,8 @@ pub enum Phase {
     Bound,
     /// It answers, but is not well (yet), and so is not registered.
     NotReady,
+    /// It answers and is well, and is to get no calls, by [`Handle::drain`] or an operator's word.
+    Drained,
     /// It answers and is well: registered, or trying to be.
     Serving,
     /// It was told to leave: it says so to those who are connected, deregisters, and waits until clients have seen it.
@@ -43,6 +50,7 @@ struct Inner {
     health: Health,
     calls: Arc<Calls>,
     meter: Option<RegistrationMeter>,
+    orders: Orders,
     phase: watch::Sender<Phase>,
     registration: watch::Sender<Option<watch::Receiver<RegistrationState>>>,
     shutdown: CancellationToken,
@@ -58,6 +66,7 @@ impl Handle {
         health: Health,
         calls: Arc<Calls>,
         meter: Option<RegistrationMeter>,
+        orders: Orders,
     ) -> Self {
         Self(Arc::new(Inner {
             local_addr,
@@ -65,6 +74,7 @@ impl Handle {
             health,
             calls,
             meter,
+            orders,
             phase: watch::Sender::new(Phase::Bound),
             registration: watch::Sender::new(None),
             shutdown: CancellationToken::new(),
@@ -174,6 +184,30 @@ impl Handle {
         self.0.calls.meter()
     }
 
+    /// Has it get no more calls, and go on: its entry says so by a weight of zero, and so do its health and its replies. Calls that
+    /// come all the same are served. Returns at once.
+    ///
+    /// Clients of go-micro do not go by weights; for them, use [`drain_unlisted`](Self::drain_unlisted).
+    pub fn drain(&self) {
+        self.0.orders.give(Order::Drain);
+    }
+
+    /// The same, and its entry leaves the registry.
+    pub fn drain_unlisted(&self) {
+        self.0.orders.give(Order::Unlist);
+    }
+
+    /// Has it take calls again. Clients give it its share little by little.
+    pub fn undrain(&self) {
+        self.0.orders.give(Order::Serve);
+    }
+
+    /// Whether it is to get no calls.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.0.orders.current() != Order::Serve
+    }
+
     /// Tells it to leave in order, as SIGTERM does. Returns at once; the future that runs it ends when it is done.
     pub fn shutdown(&self) {
         self.0.shutdown.cancel();
@@ -190,6 +224,10 @@ impl Handle {
 
     pub(crate) fn stop_now_token(&self) -> CancellationToken {
         self.0.stop_now.clone()
+    }
+
+    pub(crate) fn orders(&self) -> &Orders {
+        &self.0.orders
     }
 
     pub(crate) fn enter(&self, phase: Phase) {

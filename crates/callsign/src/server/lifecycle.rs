@@ -27,6 +27,8 @@ use super::{
     config::{DrainConfig, OnRegisterFailure},
     connection::Acceptor,
     handle::{Handle, Phase},
+    notice::Notice,
+    stay::{Stay, deregister},
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -68,7 +70,7 @@ struct Leaving {
     handle: Handle,
     config: DrainConfig,
     calls: Arc<Calls>,
-    draining: CancellationToken,
+    notice: Notice,
     closing: CancellationToken,
     room: Arc<Semaphore>,
     connections_max: u32,
@@ -87,7 +89,7 @@ impl Lifecycle {
             handle: handle.clone(),
             config: drain,
             calls: calls.clone(),
-            draining: acceptor.draining.clone(),
+            notice: acceptor.notice.clone(),
             closing: acceptor.closing.clone(),
             room: acceptor.room.clone(),
             connections_max: acceptor.limits.connections,
@@ -95,13 +97,19 @@ impl Lifecycle {
         tasks.spawn("accept", acceptor.run());
 
         let mut registration = None;
+        let stay = Stay {
+            handle: handle.clone(),
+            registering,
+            deregister: leaving.config.deregister(),
+            notice: leaving.notice.clone(),
+        };
         let (told, stopped) = (handle.shutdown_token(), handle.stop_now_token());
         let lived = tokio::select! {
             biased;
             () = stopped.cancelled() => Ok(()),
             () = told.cancelled() => Ok(()),
             () = shutdown => Ok(()),
-            error = stay(&handle, registering, ready, leaving.config.deregister(), &mut registration) => Err(error),
+            error = stay.run(ready, &mut registration) => Err(error),
         };
         let cut = tokio::select! {
             biased;
@@ -138,7 +146,7 @@ impl std::fmt::Debug for Lifecycle {
 
 impl Registering {
     /// Waits for the first success; past the time, says so or gives up.
-    async fn first(&self, registration: &Registration) -> Result<()> {
+    pub(super) async fn first(&self, registration: &Registration) -> Result<()> {
         let Ok(registered) = timeout(self.timeout, registration.registered()).await else {
             let error = Error::new(
                 ErrorKind::Unavailable,
@@ -179,7 +187,7 @@ impl Leaving {
         let deadline = Instant::now() + self.config.deadline();
         tracing::info!(calls = self.calls.inflight(), deadline = ?self.config.deadline(), "draining");
         self.handle.enter(Phase::Draining);
-        self.draining.cancel();
+        self.notice.give();
         self.handle.health().publish(false).await;
         if let Some(registration) = registration {
             deregister(registration, self.config.deregister()).await;
@@ -249,63 +257,6 @@ impl Leaving {
     /// Each connection holds a place: who has all of the places knows that there is none.
     async fn all_closed(&self) {
         let _ = self.room.acquire_many(self.connections_max).await;
-    }
-}
-
-/// Registers while healthy, and does not return unless that is no use any more.
-async fn stay(
-    handle: &Handle,
-    registering: Option<Registering>,
-    ready: Option<Ready>,
-    deregister_timeout: Duration,
-    registration: &mut Option<Registration>,
-) -> Error {
-    let health = handle.health();
-    handle.enter(Phase::NotReady);
-    health.publish(false).await;
-    if let Some(ready) = ready
-        && let Err(error) = ready.await
-    {
-        return Error::new(ErrorKind::Unavailable, "start the server", "its readiness hook failed")
-            .with_source(error);
-    }
-    let mut first = true;
-    loop {
-        health.until(true).await;
-        health.publish(true).await;
-        handle.enter(Phase::Serving);
-        if let Some(registering) = &registering {
-            let node = (**handle.node()).clone();
-            let current =
-                registration.insert(registering.registrar.register(node, registering.options.clone()));
-            handle.set_registration(Some(current.watch()));
-            if std::mem::take(&mut first) {
-                let failed = tokio::select! {
-                    biased;
-                    failed = registering.first(current) => failed,
-                    () = health.until(false) => Ok(()),
-                };
-                if let Err(error) = failed {
-                    return error;
-                }
-            }
-        }
-        health.until(false).await;
-        tracing::warn!("not healthy: deregistering until it is");
-        handle.enter(Phase::NotReady);
-        health.publish(false).await;
-        if let Some(current) = registration.take() {
-            deregister(current, deregister_timeout).await;
-            handle.set_registration(None);
-        }
-    }
-}
-
-async fn deregister(registration: Registration, within: Duration) {
-    match timeout(within, registration.close()).await {
-        Ok(Ok(())) => tracing::info!("deregistered"),
-        Ok(Err(error)) => tracing::warn!(error = error.chain(), "cannot deregister; the entry will expire"),
-        Err(_) => tracing::warn!(?within, "the registry does not answer; the entry will expire"),
     }
 }
 
