@@ -172,7 +172,7 @@ impl Operator {
         if let Some(bearer) = &self.bearer {
             request.metadata_mut().insert("authorization", bearer.clone());
         }
-        let failed = |status: Status| refused(op, node, status);
+        let failed = |status: Status| refused(op, node, &status);
         let mut grpc = Grpc::new(self.channel.clone());
         grpc.ready().await.map_err(|error| failed(Status::unavailable(error.to_string())))?;
         let codec = ProstCodec::<Word, Reply>::default();
@@ -183,7 +183,7 @@ impl Operator {
 }
 
 /// What a node's refusal means to the operator.
-fn refused(op: &'static str, node: &Node, status: Status) -> Error {
+fn refused(op: &'static str, node: &Node, status: &Status) -> Error {
     let whom = format!("{} at {}", node.id(), node.address());
     let (kind, what, hint) = match status.code() {
         Code::Unimplemented => (

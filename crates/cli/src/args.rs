@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::rewrite::fields_to_flags;
 use crate::{
-    commands::{call, completions, demo, describe, explain, ls, man, register, watch},
+    commands::{call, completions, demo, describe, drain, explain, ls, man, register, watch},
     config::Flags,
     exit,
 };
@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Watch(watch::Args),
     Call(call::Args),
     Explain(explain::Args),
+    Drain(drain::Args),
+    Undrain(drain::UndrainArgs),
     Register(register::Args),
     Completions(completions::Args),
     Man(man::Args),

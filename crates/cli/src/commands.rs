@@ -5,6 +5,7 @@ pub(crate) mod call;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod describe;
+pub(crate) mod drain;
 pub(crate) mod explain;
 pub(crate) mod ls;
 pub(crate) mod man;

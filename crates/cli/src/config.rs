@@ -13,7 +13,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use callsign::core::Domain;
 
-pub(crate) use self::access::AccessSettings;
+pub(crate) use self::access::{AccessSettings, Secret};
 pub(crate) use self::env::Env;
 use self::file::File;
 pub(crate) use self::registry::{open_registry, registry_url};
@@ -116,6 +116,8 @@ pub(crate) struct Settings {
     pub(crate) registry: Setting<String>,
     pub(crate) registry_address: Option<Setting<String>>,
     pub(crate) access: AccessSettings,
+    /// What nodes want to be shown by those who drain them.
+    pub(crate) operator_token: Option<Secret>,
     pub(crate) tls: TlsSettings,
     pub(crate) domain: Domain,
     pub(crate) output: Option<Format>,
@@ -219,6 +221,7 @@ impl Settings {
                 cert: look(flags.registry_cert.clone(), &REGISTRY_CERT),
                 key: look(flags.registry_key.clone(), &REGISTRY_KEY),
             },
+            operator_token: env.get("CALLSIGN_OPERATOR_TOKEN").map(Secret::new),
             tls: TlsSettings {
                 to: look(flags.tls.then(|| "on".to_owned()), &TLS),
                 ca: look(flags.tls_ca.clone(), &TLS_CA),

@@ -13,7 +13,7 @@ use callsign_core::{
     Node,
     select::{Outcome, Ticket},
 };
-use callsign_net::{Connection, Disposition, Incoming, Outgoing, Slot};
+use callsign_net::{Connection, Disposition, Incoming, Outgoing, Slot, Status};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header::USER_AGENT,
     uri::PathAndQuery,
@@ -167,7 +167,11 @@ impl Berth {
 
     /// Takes in what the head of an answer says of the node itself.
     pub(crate) fn hear(&self, headers: &HeaderMap) {
-        if headers.contains_key(&DRAINING) {
+        if !headers.contains_key(&DRAINING) {
+            return;
+        }
+        // A node that has said GOAWAY since may have taken it back: the next connection tells.
+        if self.connection.as_ref().is_some_and(|connection| connection.status() == Status::Open) {
             self.link.hear_leaving();
         }
     }

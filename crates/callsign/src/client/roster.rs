@@ -318,6 +318,11 @@ impl Roster {
                     if known != *node {
                         link.wake();
                     }
+                    let back = known.weight() == Some(0) && node.weight() != Some(0);
+                    if back && !self.slow_start.is_zero() {
+                        // It was drained and is back: as cold as a new one, perhaps.
+                        link.load.ramp_up(self.slow_start, Duration::ZERO, Instant::now());
+                    }
                     Some(link)
                 }
                 Some((_, moved)) => {

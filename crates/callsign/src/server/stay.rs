@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use callsign_core::{
-    Node,
-    model::keys,
-    registration::{Registration, RegistrationState},
-};
+use callsign_core::{Node, model::keys, registration::Registration};
 use tokio::time::{sleep, timeout};
 
 use super::{

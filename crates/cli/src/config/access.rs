@@ -17,6 +17,10 @@ pub(crate) struct AccessSettings {
     pub(super) key: Option<Setting<String>>,
 }
 
+/// What is not to be shown by chance.
+#[derive(Clone)]
+pub(crate) struct Secret(String);
+
 // === impl AccessSettings ===
 
 impl AccessSettings {
@@ -79,6 +83,25 @@ impl fmt::Debug for AccessSettings {
 fn half(there: &Setting<String>, what: &str, missing: &str, where_to: &[&str]) -> CliError {
     let error = CliError::usage(format!("there is {what} for the registry and not {missing}"));
     there.blame(error).hint(format!("give {missing} by {}", where_to.join(" or ")))
+}
+
+// === impl Secret ===
+
+impl Secret {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, to be sent to whom it is for.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 #[cfg(test)]

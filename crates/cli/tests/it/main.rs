@@ -6,6 +6,7 @@ mod call;
 #[cfg(target_os = "linux")] // it looks for processes in /proc
 mod demo;
 mod describe;
+mod drain;
 mod etcd;
 mod explain;
 mod harness;

@@ -3,6 +3,7 @@
 mod broken_networks;
 mod calls;
 mod dead_nodes;
+mod draining;
 mod explain;
 mod goaway;
 mod hashing;

@@ -5,7 +5,7 @@ use std::{ops::Range, pin::Pin, time::Duration};
 use callsign::{
     Server,
     core::registry::RegisterOptions,
-    server::{DrainConfig, OnRegisterFailure},
+    server::{DrainConfig, OnRegisterFailure, Operators},
 };
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::{
@@ -75,6 +75,7 @@ pub(crate) async fn run(args: &Args, context: &Context) -> Result<()> {
         .bind("127.0.0.1:0")
         .drain(DrainConfig::default().with_quiet(Duration::from_millis(200)))
         .register(RegisterOptions::default().with_ttl(TTL))
+        .operators(Operators::on_loopback())
         .on_register_failure(OnRegisterFailure::Fail)
         .add_service(GreeterServer::new(Greetings { id: args.id.clone() }))
         .descriptors(proto::FILE_DESCRIPTOR_SET)
