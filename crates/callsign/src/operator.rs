@@ -167,7 +167,9 @@ impl Operator {
         let id = node.id().as_str();
         let id = if id == node.address() { "" } else { id };
         let mut request = Request::new(Word { node: id.to_owned(), unlist });
-        let options = CallOptions::new().address(node.dial_address()?).timeout(self.timeout);
+        let options = CallOptions::new().address(node.dial_address()?).timeout(self.timeout).idempotent(true);
+        // Who has taken a word back has said GOAWAY, so the next question may come between two connections.
+        let options = options.wait_for_ready(path == ASK);
         request.extensions_mut().insert(options);
         if let Some(bearer) = &self.bearer {
             request.metadata_mut().insert("authorization", bearer.clone());
