@@ -9,8 +9,11 @@ use crate::error::Result;
 mod tokens;
 mod window;
 
-/// Bounds retries to a share of the calls of the last ten seconds, plus a floor for thin traffic; or as gRPC's
+/// Bounds retries to a share of the calls of the last ten seconds, with a floor for thin traffic; or as gRPC's
 /// [`tokens`](Self::tokens) do.
+///
+/// The floor is no addition, as it is in Finagle: with a fifth and ten a second, no flow of fifty calls a second or more is ever
+/// made larger than 1.2 times what it is.
 ///
 /// One is meant for each client and target service, shared by every call between them and kept over changes of membership.
 ///
@@ -39,7 +42,7 @@ enum Rule {
 // === impl RetryBudget ===
 
 impl RetryBudget {
-    /// Allows `ratio` retries per call, and `per_second` more whatever the calls.
+    /// Allows `ratio` retries per call, or `per_second` if that is more.
     ///
     /// # Errors
     ///
@@ -106,7 +109,7 @@ impl RetryBudget {
 }
 
 impl Default for RetryBudget {
-    /// A fifth of the calls, and ten a second.
+    /// A fifth of the calls, but at least ten a second.
     fn default() -> Self {
         Self(Rule::Window(Window::default()))
     }

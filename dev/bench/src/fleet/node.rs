@@ -45,7 +45,7 @@ pub(super) struct Options {
     pub(super) record: Option<PathBuf>,
     /// Whom it calls for each call, if anybody.
     pub(super) next: Vec<String>,
-    /// Whether it repeats those calls as often as it can, without a budget.
+    /// Whether it repeats those calls as often as it can: without a budget, and as if they were made for nobody.
     pub(super) naive: bool,
 }
 
@@ -68,6 +68,7 @@ struct Inner {
     calls: AtomicU64,
     record: Option<File>,
     next: Option<BenchClient<Channel>>,
+    naive: bool,
 }
 
 // === impl Node ===
@@ -140,6 +141,7 @@ pub(crate) fn main(options: &str) {
                 OpenOptions::new().append(true).create(true).open(path).expect("a file to write to")
             }),
             next,
+            naive: options.naive,
         }));
         let server = Server::builder("bench").drain(drain()).add_service(BenchServer::new(handlers.clone()));
         let registered = options.registry.is_some();
@@ -213,7 +215,9 @@ impl Handlers {
 #[tonic::async_trait]
 impl Bench for Handlers {
     async fn echo(&self, request: Request<Payload>) -> Result<Response<Payload>, Status> {
-        let Inner { micros, code, calls, record, next } = &*self.0;
+        let Inner { micros, code, calls, record, next, naive } = &*self.0;
+        let options = CallOptions::new().idempotent(true);
+        let options = if *naive { options } else { options.within(request.extensions()) };
         let payload = request.into_inner();
         calls.fetch_add(1, Ordering::Relaxed);
         if let Some(mut record) = record.as_ref() {
@@ -226,8 +230,10 @@ impl Bench for Handlers {
         sleep(Duration::from_micros(micros.load(Ordering::Relaxed))).await;
         let Some(next) = next else { return Ok(Response::new(payload)) };
         let mut onward = Request::new(payload);
-        onward.extensions_mut().insert(CallOptions::new().idempotent(true));
-        next.clone().echo(onward).await
+        onward.extensions_mut().insert(options);
+        let answer = next.clone().echo(onward).await;
+        // The code and the message are the whole status: that it was repeated enough is not handed on.
+        if *naive { answer.map_err(|status| Status::new(status.code(), status.message())) } else { answer }
     }
 
     type FlowStream = Pin<Box<dyn Stream<Item = Result<Payload, Status>> + Send>>;

@@ -2,7 +2,8 @@
 //! repaired.
 //!
 //! Each tier calls the next through a channel of its own and may repeat every call. Without bounds, three attempts a tier are 27
-//! at the bottom.
+//! at the bottom. With them, only the tier next to the failure repeats, for it says so to those above, and no more than its budget
+//! allows.
 
 use std::time::Duration;
 

@@ -45,7 +45,7 @@ fn run() -> Findings {
     let mut findings = Findings::default();
     let kinds: [Kind; 4] = [
         ("no budget", || Allowance::All),
-        ("a fifth and 10 a second (default)", || Allowance::Budget(RetryBudget::default())),
+        ("a fifth, at least 10 a second (default)", || Allowance::Budget(RetryBudget::default())),
         ("a tenth", || Allowance::Budget(RetryBudget::new(0.1, 0).expect("a ratio within bounds"))),
         ("gRPC's throttle (A6)", || Allowance::Tokens(TOKENS_MAX)),
     ];

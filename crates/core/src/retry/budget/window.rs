@@ -1,5 +1,5 @@
-//! How much load retries may add: a share of the calls of the last seconds, and a little more so that thin traffic can retry
-//! at all.
+//! How much load retries may add: a share of the calls of the last seconds, but not so little that thin traffic cannot retry at
+//! all.
 //!
 //! Time is cut into slots of one second. A slot is one atomic word holding which second it counts, the calls and the retries
 //! of that second; a second that comes round to an old slot takes it over. Nothing locks, and a call pays one addition.
@@ -109,7 +109,8 @@ impl Window {
             }
         }
         // A hair above, so that 0.2 of ten calls is two retries in binary fractions too.
-        let allowed = (self.ratio * calls as f64 + 1e-9) as u64 + self.floor;
+        let share = (self.ratio * calls as f64 + 1e-9) as u64;
+        let allowed = share.max(self.floor);
         allowed.saturating_sub(retries)
     }
 
