@@ -274,16 +274,14 @@ impl Tally {
         }
     }
 
-    /// Over the seconds of the run.
+    /// Over the seconds of the run, each at its middle.
     pub(crate) fn over(&self, over: Over) -> Vec<(f64, f64)> {
+        let at = |second: usize| second as f64 + 0.5;
         if over == Over::Inflight {
-            let at = |place: usize| place as f64 * seconds(SAMPLE);
-            return self
-                .samples
-                .iter()
-                .enumerate()
-                .map(|(n, one)| (at(n), one.watched / one.others))
-                .collect();
+            let sum = |samples: &[Sample], of: fn(&Sample) -> f64| samples.iter().map(of).sum::<f64>();
+            let share = |samples| sum(samples, |one| one.watched) / sum(samples, |one| one.others);
+            let of_a_second = self.samples.chunks((SECOND / SAMPLE) as usize);
+            return of_a_second.enumerate().map(|(second, samples)| (at(second), share(samples))).collect();
         }
         let read = |second: &Second| match over {
             Over::P50 => second.latency.quantile(0.5) / SECOND as f64,
@@ -292,7 +290,7 @@ impl Tally {
             Over::Attempts => second.attempts as f64 / second.calls as f64,
             Over::Share | Over::Inflight => second.share() / second.fair,
         };
-        self.seconds.iter().enumerate().map(|(second, one)| (second as f64, read(one))).collect()
+        self.seconds.iter().enumerate().map(|(second, one)| (at(second), read(one))).collect()
     }
 
     fn imbalance(&self) -> f64 {

@@ -154,7 +154,9 @@ fn chart(scenario: &Scenario, results: &Results, plot: &Plot) -> Chart {
                 let points = results.cell(place, 0).all.over(*show).into_iter();
                 // What is still under way after the last call has come is no second of its own.
                 let within = points.filter(|(at, _)| *at < scenario.duration.seconds());
-                chart.add(label, within.map(|(at, value)| (at, value / one)).collect());
+                // On a logarithmic axis there is no place for none.
+                let place = |value: f64| if *log && value <= 0.0 { f64::NAN } else { value / one };
+                chart.add(label, within.map(|(at, value)| (at, place(value))).collect());
             }
             for fault in &scenario.fault {
                 chart.shade(fault.from.seconds(), fault.to.seconds());

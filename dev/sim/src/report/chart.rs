@@ -57,17 +57,20 @@ impl Chart {
         let (_, most) = range(values());
         let most = if most > 0.0 { most } else { 1.0 };
         if !self.log {
-            let to = linear_ticks(0.0, most).last().map_or(most, |last| last.max(most * 1.02));
+            let step = linear_ticks(0.0, most).get(1).copied().unwrap_or(most);
+            let to = (most / step - 1e-9).ceil() * step;
             return Axis { from: 0.0, to, log: false, ticks: linear_ticks(0.0, to) };
         }
         let (least, _) = range(values().filter(|value| *value > 0.0));
         let lowest = if least > 0.0 { least } else { most / 10.0 };
         let from = 10_f64.powf(lowest.max(most / 10_f64.powf(DECADES_MAX)).log10().floor());
-        let to = most * 1.1;
+        let steps = || [1.0, 2.0, 5.0, 10.0].into_iter();
+        let decade = 10_f64.powf(most.log10().floor());
+        let to = steps().map(|step| step * decade).find(|tick| *tick >= most).unwrap_or(most * 1.1);
         let mut ticks = Vec::new();
         let mut decade = from;
-        while decade <= to {
-            ticks.extend([1.0, 2.0, 5.0].map(|step| step * decade).into_iter().filter(|tick| *tick <= to));
+        while decade <= to * (1.0 + 1e-9) {
+            ticks.extend(steps().take(3).map(|step| step * decade).filter(|tick| *tick <= to * (1.0 + 1e-9)));
             decade *= 10.0;
         }
         if ticks.len() > 10 {
@@ -121,10 +124,10 @@ mod tests {
     #[test]
     fn ticks_are_round_and_hold_all_values() {
         let axis = chart(false, &[3.0, 97.0, f64::NAN]).y();
-        assert_eq!(axis.ticks, [0.0, 20.0, 40.0, 60.0, 80.0]);
+        assert_eq!(axis.ticks, [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
         assert!(axis.to >= 97.0 && axis.place(axis.to) == 1.0);
         let axis = chart(true, &[0.0, 12.0, 900.0]).y();
-        assert_eq!(axis.ticks, [10.0, 20.0, 50.0, 100.0, 200.0, 500.0]);
+        assert_eq!(axis.ticks, [10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0]);
         assert_eq!(axis.place(0.0), 0.0);
     }
 

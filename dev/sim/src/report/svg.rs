@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use super::chart::{Axis, Chart};
 
 const WIDTH: f64 = 820.0;
+/// About the width of a letter of a label, generously.
+const LETTER: f64 = 7.0;
 const HEIGHT: f64 = 420.0;
-/// The plot's own box: left, top, right, bottom.
+/// The plot's own box: left, top, right, bottom. The legend is to the right of it, as wide as its labels want.
 const LEFT: f64 = 64.0;
 const TOP: f64 = 40.0;
 const RIGHT: f64 = 590.0;
@@ -17,17 +19,19 @@ const COLOURS: [&str; 12] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8a8a8a", "#7a4fbf",
     "#5f8a00", "#a0522d", "#b0005a",
 ];
-const DASHES: [&str; 3] = ["", "6 3", "2 3"];
+/// Neighbours in the legend differ in this too: of two lines on the same course both can be seen.
+const DASHES: [&str; 3] = ["", "7 4", "2 3"];
 
 // === impl Chart ===
 
 impl Chart {
     pub(crate) fn to_svg(&self) -> String {
         let mut svg = String::new();
+        let (width, height) = self.size();
         let _ = writeln!(
             svg,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
-             height=\"{HEIGHT}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
+             height=\"{height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
              <rect width=\"100%\" height=\"100%\" fill=\"white\"/>"
         );
         let unit = if self.unit.is_empty() { String::new() } else { format!(", {}", self.unit) };
@@ -38,6 +42,23 @@ impl Chart {
         }
         svg.push_str("</svg>\n");
         svg
+    }
+
+    /// Wide enough for the labels, and for bars no higher than they need.
+    fn size(&self) -> (f64, f64) {
+        match self.across {
+            Some(_) => (WIDTH.max(RIGHT + 46.0 + self.label_width() + 8.0), HEIGHT),
+            None => (WIDTH, TOP + self.bar_height() * self.series.len() as f64 + 16.0),
+        }
+    }
+
+    fn label_width(&self) -> f64 {
+        let letters = self.series.iter().map(|(label, _)| label.chars().count()).max();
+        letters.unwrap_or_default() as f64 * LETTER
+    }
+
+    fn bar_height(&self) -> f64 {
+        ((BOTTOM - TOP) / self.series.len().max(1) as f64).clamp(20.0, 34.0)
     }
 
     fn draw_lines(&self, svg: &mut String, across: &str) {
@@ -91,8 +112,7 @@ impl Chart {
     /// One bar under the other, each with its name to the left and its value to the right.
     fn draw_bars(&self, svg: &mut String) {
         let y = self.y();
-        let left = 210.0;
-        let height = ((BOTTOM - TOP) / self.series.len().max(1) as f64).min(34.0);
+        let (left, height) = (self.label_width() + 16.0, self.bar_height());
         for (place, (label, points)) in self.series.iter().enumerate() {
             let value = points.first().map_or(f64::NAN, |point| point.1);
             let top = TOP + height * place as f64;
@@ -121,7 +141,8 @@ fn draw_grid(svg: &mut String, y: &Axis) {
 }
 
 fn style(place: usize) -> (&'static str, &'static str) {
-    (COLOURS[place % COLOURS.len()], DASHES[place / COLOURS.len() % DASHES.len()])
+    // The second round of colours is dashed otherwise than the first.
+    (COLOURS[place % COLOURS.len()], DASHES[(place + place / COLOURS.len()) % DASHES.len()])
 }
 
 fn line(svg: &mut String, x1: f64, y1: f64, x2: f64, y2: f64, colour: &str) {
@@ -158,6 +179,21 @@ fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_is_as_wide_as_its_labels_want() {
+        let label = "adaptive, among all of them, with repeats and with ejection";
+        let mut lines = Chart::lines("p99", "load", "ms", false);
+        lines.add(label, vec![(0.0, 1.0), (1.0, 2.0)]);
+        let (width, _) = lines.size();
+        assert!(width >= RIGHT + 46.0 + LETTER * label.len() as f64, "{width}");
+        assert!(lines.to_svg().contains(&format!("viewBox=\"0 0 {width} {HEIGHT}\"")));
+        let mut bars = Chart::bars("errors", "%", false);
+        (0..20).for_each(|_| bars.add(label, vec![(0.0, 1.0)]));
+        let last = bars.to_svg().lines().rfind(|line| line.starts_with("<rect x=")).unwrap().to_owned();
+        assert!(last.starts_with(&format!("<rect x=\"{}\"", bars.label_width() + 16.0)), "{last}");
+        assert!(bars.size().1 >= TOP + 20.0 * 20.0, "{:?}", bars.size());
+    }
 
     #[test]
     fn numbers_are_short() {
