@@ -3,6 +3,7 @@
 //! Callsign's strategies are the library itself (`ours`). Peers' algorithms are written anew from their descriptions and their
 //! documented defaults (`peers`), so that all meet the same calls on the same machines. They are told apart by name.
 
+mod apart;
 mod ours;
 mod peers;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 use callsign_core::select::{Outcome, Ticket};
 use fastrand::Rng;
 
-use self::ours::Ours;
+use self::{apart::Apart, ours::Ours};
 use crate::{
     clock::{Clock, Nanos},
     fleet::Fleet,
@@ -25,6 +26,7 @@ pub(crate) struct Seat {
     /// Whether there is a connection.
     pub(crate) ready: bool,
     pub(crate) weight: Option<u16>,
+    pub(crate) zone: usize,
 }
 
 /// One pick.
@@ -35,6 +37,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) exclude: &'a [usize],
     /// The call's work, which nobody but the oracle may know.
     pub(crate) work: f64,
+    /// Whether it is one of the long ones, which is known where these are a method of their own.
+    pub(crate) is_long: bool,
     /// The machines as they are, for the oracle and for rules that are defined by fresh knowledge.
     pub(crate) fleet: &'a Fleet,
 }
@@ -51,6 +55,7 @@ pub(crate) struct Choice {
 pub(crate) struct Mark<'a> {
     pub(crate) node: usize,
     pub(crate) ticket: Option<Ticket>,
+    pub(crate) is_long: bool,
     pub(crate) outcome: Outcome,
     pub(crate) elapsed: Duration,
     pub(crate) now: Nanos,
@@ -86,17 +91,26 @@ pub(crate) trait Balancer {
     fn probed(&mut self, _probe: Probe, _now: Nanos) {}
 }
 
-/// The balancer of one client by the policy given.
-pub(crate) fn new(policy: &Policy, clock: Clock) -> Result<Box<dyn Balancer>, String> {
-    match peers::new(policy) {
-        Some(peer) => Ok(peer),
-        None => Ok(Box::new(Ours::new(policy, clock)?)),
-    }
+/// The balancer of one client, who lives in a zone, by the policy given.
+pub(crate) fn new(policy: &Policy, home: usize, clock: Clock) -> Result<Box<dyn Balancer>, String> {
+    let one = || -> Result<Box<dyn Balancer>, String> {
+        match peers::new(policy) {
+            Some(peer) => Ok(peer),
+            None => Ok(Box::new(Ours::new(policy, home, clock)?)),
+        }
+    };
+    if policy.apart { Ok(Box::new(Apart::new(one()?, one()?))) } else { one() }
 }
 
 /// Whether there is such a policy, with such settings.
 pub(crate) fn check(policy: &Policy) -> Result<(), String> {
-    new(policy, Clock::new()).map(drop)
+    if policy.near && peers::NAMES.contains(&&*policy.name) {
+        return Err(format!("{} knows no zones: near is for Callsign's own strategies", policy.name));
+    }
+    if policy.apart && ["prequal", "peer-prequal", "c3"].contains(&&*policy.name) {
+        return Err(format!("{} cannot be apart: nobody would know for whom a probe is", policy.name));
+    }
+    new(policy, 0, Clock::new()).map(drop)
 }
 
 #[cfg(test)]

@@ -67,6 +67,9 @@ pub(crate) struct Clients {
     /// When a caller gives up.
     #[serde(default = "Clients::timeout_default")]
     pub(crate) timeout: Span,
+    /// The zones they live in, dealt out in turn; without it all zones of the fleet.
+    #[serde(default)]
+    pub(crate) zones: Vec<usize>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -230,6 +233,12 @@ pub(crate) struct Policy {
     /// Whether failed calls are repeated, within the default budget.
     #[serde(default)]
     pub(crate) retries: bool,
+    /// Whether long calls are a method of their own, with a channel of its own.
+    #[serde(default)]
+    pub(crate) apart: bool,
+    /// Whether clients prefer the nodes of the zone they live in.
+    #[serde(default)]
+    pub(crate) near: bool,
     /// Repeats per call that are allowed, in place of the default budget.
     budget: Option<f64>,
     /// Where the scenario has a registry: what its clients believe of it.
@@ -371,6 +380,11 @@ impl Scenario {
 // === impl Clients ===
 
 impl Clients {
+    /// The zone that a client lives in.
+    pub(crate) fn home(&self, client: usize, fleet: &Fleet) -> usize {
+        if self.zones.is_empty() { client % fleet.zones } else { self.zones[client % self.zones.len()] }
+    }
+
     fn timeout_default() -> Span {
         Span::from_seconds(5.0)
     }

@@ -229,7 +229,13 @@ impl<'a> World<'a> {
     fn send(&mut self, slot: u32) {
         let call = self.calls.get_mut(slot);
         let client = &mut self.clients[call.client as usize];
-        let ask = Ask { now: self.now, exclude: &call.tried, work: call.work, fleet: &self.fleet };
+        let ask = Ask {
+            now: self.now,
+            exclude: &call.tried,
+            work: call.work,
+            is_long: call.is_long,
+            fleet: &self.fleet,
+        };
         let Some(choice) = client.balancer.pick(&ask, &mut client.rng) else {
             self.end_call(slot, false);
             return;
@@ -351,6 +357,7 @@ impl<'a> World<'a> {
         let mark = Mark {
             node: call.node,
             ticket: call.ticket.take(),
+            is_long: call.is_long,
             outcome,
             elapsed: std::time::Duration::from_nanos(self.now - call.sent),
             now: self.now,

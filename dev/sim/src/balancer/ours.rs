@@ -5,11 +5,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use callsign_core::{
     Node, NodeId,
     health::{Health, HealthConfig},
-    select::{AdaptiveConfig, Aperture, Choices, Filters, Load, Member, PickRequest, Slate, Strategy},
+    select::{
+        self, AdaptiveConfig, Aperture, Choices, Filters, Load, Member, PickRequest, Shape, Slate, Strategy,
+    },
 };
 use fastrand::Rng;
 
-use super::{Ask, Balancer, Choice, Mark, Seat, peers};
+use super::{Ask, Balancer, Choice, Mark, Probe, Seat, peers};
 use crate::{
     clock::{Clock, Nanos},
     fleet::Fleet,
@@ -20,6 +22,7 @@ use crate::{
 pub(super) struct Ours {
     clock: Clock,
     strategy: Strategy,
+    shape: Shape,
     /// What is known of each node, for as long as the client lives.
     known: BTreeMap<usize, (Arc<Node>, Load)>,
     slate: Slate<usize>,
@@ -33,14 +36,16 @@ pub(super) struct Ours {
 // === impl Ours ===
 
 impl Ours {
-    pub(super) fn new(policy: &Policy, clock: Clock) -> Result<Self, String> {
+    pub(super) fn new(policy: &Policy, home: usize, clock: Clock) -> Result<Self, String> {
         let strategy = strategy(policy)?;
+        let shape = if policy.near { Shape::default().near([zone(home)]) } else { Shape::default() };
         let mut rng = Rng::with_seed(0);
         let slate = Slate::new(&strategy, &Filters::default(), Vec::new(), None, &mut rng);
         let config = if policy.ejection { HealthConfig::default() } else { HealthConfig::off() };
         Ok(Self {
             clock,
             strategy,
+            shape,
             known: BTreeMap::new(),
             slate,
             seats: Vec::new(),
@@ -52,7 +57,7 @@ impl Ours {
 
     /// Keeps a node that was not known before. Unless it is one of the first, it gets its share little by little.
     fn meet(&mut self, seat: Seat, is_first: bool, now: Nanos) {
-        let (node, load) = (Arc::new(node(seat.node, seat.weight)), self.strategy.new_load());
+        let (node, load) = (Arc::new(node(&seat)), self.strategy.new_load());
         self.health.enter(node.key(), load.clone());
         if !is_first && !self.slow_start.is_zero() {
             load.ramp_up(self.slow_start, Duration::ZERO, self.clock.instant(now));
@@ -67,8 +72,8 @@ impl Ours {
             Some(Member { node: node.clone(), load: load.clone(), handle: seat.node })
         };
         let members = self.seats.iter().filter_map(member).collect();
-        self.slate =
-            Slate::new(&self.strategy, &Filters::default(), members, Some(&self.slate), &mut self.rng);
+        let (filters, previous) = (Filters::default(), Some(&self.slate));
+        self.slate = Slate::shaped(&self.strategy, &filters, &self.shape, members, previous, &mut self.rng);
     }
 
     fn review(&mut self, now: Nanos) {
@@ -122,6 +127,26 @@ impl Balancer for Ours {
         self.slate.tick(self.clock.instant(now));
         self.review(now);
     }
+
+    /// As many nodes as the channel's prober asks, each at most once a call.
+    fn probes(&mut self, rng: &mut Rng, probes: &mut Vec<usize>) {
+        let Strategy::Prequal(config) = &self.strategy else { return };
+        let ready: Vec<usize> = self.seats.iter().filter(|seat| seat.ready).map(|seat| seat.node).collect();
+        let wanted = config.draw(rng).min(ready.len());
+        while probes.len() < wanted {
+            let node = ready[rng.usize(..ready.len())];
+            if !probes.contains(&node) {
+                probes.push(node);
+            }
+        }
+    }
+
+    fn probed(&mut self, probe: Probe, now: Nanos) {
+        let Some((_, load)) = self.known.get(&probe.node) else { return };
+        let answer =
+            select::Probe { inflight: probe.inflight, latency: probe.latency.map(Duration::from_nanos) };
+        self.slate.probed(load, answer, self.clock.instant(now), &mut self.rng);
+    }
 }
 
 /// The strategy of the policy's name and settings.
@@ -151,14 +176,28 @@ fn strategy(policy: &Policy) -> Result<Strategy, String> {
             }
             Ok(Strategy::Adaptive(config))
         }
+        Strategy::Prequal(mut config) => {
+            if let Some(probes) = policy.probes {
+                config = config.probes(probes).map_err(wrong)?;
+            }
+            if let Some(hot) = policy.hot {
+                config = config.hot(hot).map_err(wrong)?;
+            }
+            Ok(Strategy::Prequal(config))
+        }
         other => Ok(other),
     }
 }
 
+fn zone(number: usize) -> String {
+    format!("zone-{number}")
+}
+
 /// A node of the fleet, as it would be registered.
-fn node(number: usize, weight: Option<u16>) -> Node {
-    let builder = Node::builder("service", format!("node-{number}"), "127.0.0.1:1");
-    let builder = match weight {
+fn node(seat: &Seat) -> Node {
+    let builder =
+        Node::builder("service", format!("node-{}", seat.node), "127.0.0.1:1").zone(zone(seat.zone));
+    let builder = match seat.weight {
         Some(weight) => builder.weight(weight),
         None => builder,
     };

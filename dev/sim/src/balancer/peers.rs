@@ -13,7 +13,7 @@ use self::{
     ewma::TowerEwma,
     least::{Counts, Least},
     oracle::Oracle,
-    prequal::{Prequal, Settings},
+    prequal::{Prequal, Rank, Settings},
     turns::{Random, Turns},
     weighted::CpuWeighted,
 };
@@ -21,7 +21,7 @@ use super::{Balancer, Seat};
 use crate::{clock::Nanos, scenario::Policy};
 
 /// All names.
-pub(super) const NAMES: [&str; 10] = [
+pub(super) const NAMES: [&str; 11] = [
     "peer-random",
     "peer-round-robin",
     "peer-least-loaded",
@@ -30,7 +30,8 @@ pub(super) const NAMES: [&str; 10] = [
     "cpu-weighted",
     "fresh-p2c",
     "yarp-p2c",
-    "prequal",
+    "peer-prequal",
+    "c3",
     "oracle",
 ];
 
@@ -46,17 +47,21 @@ pub(super) fn new(policy: &Policy) -> Option<Box<dyn Balancer>> {
         "yarp-p2c" => Box::new(Least::new(Some(choices), Counts::Polled)),
         "tower-peak-ewma" => Box::new(TowerEwma::default()),
         "cpu-weighted" => Box::new(CpuWeighted::default()),
-        "prequal" => {
-            let defaults = Settings::default();
-            Box::new(Prequal::new(Settings {
-                probes: policy.probes.unwrap_or(defaults.probes),
-                hot: policy.hot.unwrap_or(defaults.hot),
-                ..defaults
-            }))
-        }
+        "peer-prequal" => Box::new(Prequal::new(probing(policy, Rank::HotAndCold))),
+        "c3" => Box::new(Prequal::new(probing(policy, Rank::C3))),
         "oracle" => Box::new(Oracle::default()),
         _ => return None,
     })
+}
+
+fn probing(policy: &Policy, rank: Rank) -> Settings {
+    let defaults = Settings::default();
+    Settings {
+        probes: policy.probes.unwrap_or(defaults.probes),
+        hot: policy.hot.unwrap_or(defaults.hot),
+        rank,
+        ..defaults
+    }
 }
 
 /// What most of them keep: something for each node, and which nodes can be reached.

@@ -5,7 +5,7 @@ use crate::{
     scenario::Scenario,
 };
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 17] = [
     "random",
     "round-robin",
     "weighted-round-robin",
@@ -19,6 +19,9 @@ const NAMES: [&str; 14] = [
     "cpu-weighted",
     "fresh-p2c",
     "yarp-p2c",
+    "peer-prequal",
+    "c3",
+    "prequal",
     "oracle",
 ];
 
@@ -39,7 +42,7 @@ impl Bed {
         let mut fleet = Fleet::new();
         let mut rng = Seeds(1).stream(Stream::Policy, 0);
         (0..nodes).for_each(|node| fleet.push(Machine::new(&scenario, node, 0, &mut rng)));
-        let balancer = new(&scenario.policy[0], Clock::new()).unwrap();
+        let balancer = new(&scenario.policy[0], 0, Clock::new()).unwrap();
         Self { balancer, fleet, rng }
     }
 
@@ -47,13 +50,13 @@ impl Bed {
         let seats: Vec<Seat> = ready
             .iter()
             .enumerate()
-            .map(|(node, ready)| Seat { node, ready: *ready, weight: None })
+            .map(|(node, ready)| Seat { node, ready: *ready, weight: None, zone: node % 2 })
             .collect();
         self.balancer.update(&seats, 0, &mut self.rng);
     }
 
     fn pick(&mut self, exclude: &[usize], now: Nanos) -> Option<Choice> {
-        let ask = Ask { now, exclude, work: 1.0, fleet: &self.fleet };
+        let ask = Ask { now, exclude, work: 1.0, is_long: false, fleet: &self.fleet };
         self.balancer.pick(&ask, &mut self.rng)
     }
 
@@ -61,6 +64,7 @@ impl Bed {
         self.balancer.done(Mark {
             node: choice.node,
             ticket: choice.ticket,
+            is_long: false,
             outcome: Outcome::Success,
             elapsed: Duration::from_millis(millis),
             now,
@@ -71,7 +75,7 @@ impl Bed {
 
 #[test]
 fn nobody_picks_a_node_that_cannot_be_reached_or_was_tried() {
-    for name in NAMES.into_iter().chain(["prequal"]) {
+    for name in NAMES {
         let mut bed = Bed::new(name, 4);
         bed.seat(&[true, false, true, true]);
         for step in 0..200 {
@@ -116,18 +120,57 @@ fn turns_are_even_from_the_first_to_the_last() {
 
 #[test]
 fn prequal_takes_the_fastest_of_the_cool_and_then_the_emptiest_of_the_hot() {
-    let mut bed = Bed::new("prequal", 40);
+    for name in ["peer-prequal", "prequal"] {
+        let mut bed = Bed::new(name, 40);
+        bed.seat(&[true; 40]);
+        // Most nodes have few calls in flight, so that five are many.
+        for _ in 0..64 {
+            bed.balancer.probed(probe(39, 1, 900), 0);
+        }
+        for (node, inflight, millis) in [(0, 5, 10), (1, 1, 50), (2, 0, 30)] {
+            bed.balancer.probed(probe(node, inflight, millis), 1);
+        }
+        assert_eq!(bed.pick(&[], 2).unwrap().node, 2, "{name}");
+        // Replies that are older than a second are not used.
+        bed.balancer.tick(3_000_000_000, &bed.fleet, &mut bed.rng);
+        assert!((0..20).any(|_| bed.pick(&[], 3_000_000_000).unwrap().node > 2), "{name}");
+    }
+}
+
+#[test]
+fn c3_weighs_the_cube_of_the_calls_against_latency() {
+    let mut bed = Bed::new("c3", 40);
     bed.seat(&[true; 40]);
-    // Most nodes have few calls in flight, so that five are many.
-    for _ in 0..64 {
-        bed.balancer.probed(Probe { node: 39, inflight: 1, latency: Some(900) }, 0);
+    // 2^3 x 10 ms is less than 3^3 x 4 ms, though the latter is faster.
+    bed.balancer.probed(probe(0, 2, 4), 1);
+    bed.balancer.probed(probe(1, 1, 10), 1);
+    assert_eq!(bed.pick(&[], 2).unwrap().node, 1);
+}
+
+#[test]
+fn methods_that_are_apart_know_nothing_of_each_other() {
+    let mut bed = Bed::new("round-robin', apart = true, label = 'apart", 4);
+    bed.seat(&[true; 4]);
+    let mut counts = [[0; 4]; 2];
+    for step in 0..80 {
+        let ask = Ask { now: step, exclude: &[], work: 1.0, is_long: step % 4 == 0, fleet: &bed.fleet };
+        let choice = bed.balancer.pick(&ask, &mut bed.rng).unwrap();
+        counts[usize::from(ask.is_long)][choice.node] += 1;
     }
-    for (node, inflight, latency) in [(0, 5, 10), (1, 1, 50), (2, 0, 30)] {
-        bed.balancer.probed(Probe { node, inflight, latency: Some(latency) }, 1);
-    }
-    assert_eq!(bed.pick(&[], 2).unwrap().node, 2);
-    // Replies that are older than a second are not used.
-    assert!((0..20).any(|_| bed.pick(&[], 3_000_000_000).unwrap().node > 2));
+    assert_eq!(counts, [[15; 4], [5; 4]]);
+}
+
+#[test]
+fn who_prefers_what_is_near_calls_its_own_zone() {
+    let mut bed = Bed::new("adaptive', near = true, label = 'near", 4);
+    bed.seat(&[true; 4]);
+    assert!((0..50).all(|step| [0, 2].contains(&bed.pick(&[], step).unwrap().node)), "it lives in zone 0");
+    bed.seat(&[false, true, false, true]);
+    assert!((0..50).all(|step| [1, 3].contains(&bed.pick(&[], step).unwrap().node)), "that zone is gone");
+}
+
+fn probe(node: usize, inflight: u32, millis: u64) -> Probe {
+    Probe { node, inflight, latency: Some(millis * 1_000_000) }
 }
 
 #[test]

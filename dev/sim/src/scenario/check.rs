@@ -41,6 +41,9 @@ impl Scenario {
         ensure(fleet.count > 0 && fleet.zones > 0, || {
             "[fleet] count and zones must be at least 1".to_owned()
         })?;
+        ensure(self.clients.zones.iter().all(|zone| *zone < fleet.zones), || {
+            format!("[clients] live in zones that there are: {}, counted from 0", fleet.zones)
+        })?;
         let positive = |value: &f64| *value > 0.0 && value.is_finite();
         ensure(!fleet.speeds.is_empty() && fleet.speeds.iter().all(positive), || {
             "[fleet] speeds must be above zero".to_owned()

@@ -19,8 +19,8 @@ last layer for each call, if the caller alone repeats, and if each of three laye
 ",
     published: "
 When everything fails, three attempts without a budget make three times the load, and three layers of them 27 times. The SRE book has 1.1
-with a budget of a tenth for each client; layers multiply, so that three make 1.33. Callsign's default, a fifth of the calls and ten a second,
-makes 1.21 of one layer at this rate, and a call says how often it was tried before, so that layers below need not repeat.
+with a budget of a tenth for each client; layers multiply, so that three make 1.33. Callsign's default, a fifth of the calls and at least ten a second,
+makes less than 1.2 of one layer at this rate, and a call says how often it was tried before, so that layers below need not repeat.
 gRPC's throttle (A6: ten tokens, a tenth back for each success) stands still where the share of failures is 0.1 / 1.1 = 9.09 %. That point is where
 failures take as many tokens as successes bring; above it hardly any repeat is made, while a budget by ratio goes on making its tenth.
 ",

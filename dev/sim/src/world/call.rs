@@ -18,6 +18,7 @@ pub(super) struct Call {
     pub(super) began: Nanos,
     /// Seconds on a machine of speed one.
     pub(super) work: f64,
+    pub(super) is_long: bool,
     /// What decides whether a trouble that befalls some calls befalls this one.
     pub(super) luck: f64,
     /// One way to any node.
@@ -58,12 +59,13 @@ pub(super) struct Calls {
 // === impl Call ===
 
 impl Call {
-    pub(super) fn new(client: u32, now: Nanos, work: f64, luck: f64, wire: Nanos) -> Self {
+    pub(super) fn new(client: u32, now: Nanos, (work, is_long): (f64, bool), luck: f64, wire: Nanos) -> Self {
         Self {
             client,
             serial: 0,
             began: now,
             work,
+            is_long,
             luck,
             wire,
             tried: Vec::new(),
@@ -141,27 +143,27 @@ impl Calls {
     }
 }
 
-/// Draws a call's work, in seconds.
-pub(super) fn draw_work(work: &Work, rng: &mut Rng) -> f64 {
+/// Draws a call's work, in seconds, and whether it is one of the long ones.
+pub(super) fn draw_work(work: &Work, rng: &mut Rng) -> (f64, bool) {
     let mut mean = work.mean.seconds();
-    let mut times = 1.0;
+    let (mut times, mut is_long) = (1.0, false);
     if let Some(long) = work.long {
         // The mean over both kinds is the one asked for.
         mean /= 1.0 + long.share * (long.times - 1.0);
         if rng.f64() < long.share {
-            times = long.times;
+            (times, is_long) = (long.times, true);
         }
     }
-    times
-        * match (work.law, work.deviation) {
-            (Law::Constant, _) => mean,
-            (Law::Exponential, _) => exponential(mean, rng),
-            (Law::Normal, Some(deviation)) => cut_normal(mean, deviation.seconds(), rng),
-            (Law::Normal, None) => {
-                let before_cut = mean / CUT;
-                cut_normal(before_cut, before_cut, rng)
-            }
+    let drawn = match (work.law, work.deviation) {
+        (Law::Constant, _) => mean,
+        (Law::Exponential, _) => exponential(mean, rng),
+        (Law::Normal, Some(deviation)) => cut_normal(mean, deviation.seconds(), rng),
+        (Law::Normal, None) => {
+            let before_cut = mean / CUT;
+            cut_normal(before_cut, before_cut, rng)
         }
+    };
+    (times * drawn, is_long)
 }
 
 /// By how much the mean of a normal distribution that is as wide as its mean grows when it is cut at zero.
@@ -188,7 +190,7 @@ mod tests {
         for law in [Law::Constant, Law::Exponential, Law::Normal] {
             for long in [None, Some(Long { share: 0.02, times: 20.0 })] {
                 let work = Work { law, mean, deviation: None, long };
-                let total: f64 = (0..400_000).map(|_| draw_work(&work, &mut rng)).sum();
+                let total: f64 = (0..400_000).map(|_| draw_work(&work, &mut rng).0).sum();
                 let ratio = total / 400_000.0 / 0.08;
                 assert!((ratio - 1.0).abs() < 0.02, "{law:?} {long:?}: {ratio}");
             }

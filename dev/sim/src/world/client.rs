@@ -29,7 +29,11 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(scenario: &Scenario, index: usize, seeds: Seeds, clock: Clock) -> Result<Self, String> {
         Ok(Self {
-            balancer: balancer::new(&scenario.policy[0], clock)?,
+            balancer: balancer::new(
+                &scenario.policy[0],
+                scenario.clients.home(index, &scenario.fleet),
+                clock,
+            )?,
             arrivals: seeds.stream(Stream::Arrivals, index),
             draws: seeds.stream(Stream::Calls, index),
             rng: seeds.stream(Stream::Policy, index),
@@ -57,6 +61,7 @@ impl Client {
             node,
             ready: !self.away.contains(&node),
             weight: (!weights.is_empty()).then(|| weights[node % weights.len()]),
+            zone: node % scenario.fleet.zones,
         };
         self.seats = known.into_iter().map(seat).collect();
         self.balancer.update(&self.seats, now, &mut self.rng);

@@ -3,6 +3,10 @@
 //! Each call sends a few probes to nodes drawn at random. Replies lie in a small pool. A call takes the reply with the least
 //! latency among those whose node is not hot, that is, has no more calls in flight than a quantile of those seen lately; if
 //! all are hot, the one with the fewest calls.
+//!
+//! C3 (Suresh et al., NSDI 2015) is the same with another ranking, as Prequal's authors compare it: the response time that the client
+//! has seen, less the node's own, plus that times the cube of the calls there. C3 multiplies a client's own calls by the number of
+//! clients; here each use of a reply counts one call more on it, which serves the same end.
 
 use std::collections::VecDeque;
 
@@ -16,6 +20,8 @@ use crate::clock::{Nanos, SECOND};
 
 /// Counts of calls in flight that the quantile is of.
 const SEEN: usize = 128;
+/// How much the last answer counts in C3's average of response times.
+const FRESH: f64 = 0.1;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
@@ -31,6 +37,14 @@ pub(super) struct Settings {
     pub(super) removed: f64,
     /// How much more often replies are used than they are made.
     pub(super) delta: f64,
+    pub(super) rank: Rank,
+}
+
+/// Which reply is the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rank {
+    HotAndCold,
+    C3,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +63,8 @@ pub(super) struct Prequal {
     /// The oldest first.
     pool: VecDeque<Reply>,
     seen: VecDeque<u32>,
+    /// For C3, by node: how long answers took, in nanoseconds; zero where there was none.
+    heard: Vec<f64>,
     remove_oldest: bool,
 }
 
@@ -56,7 +72,7 @@ pub(super) struct Prequal {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { probes: 3.0, hot: 0.84, pool: 16, age: 1.0, removed: 1.0, delta: 1.0 }
+        Self { probes: 3.0, hot: 0.84, pool: 16, age: 1.0, removed: 1.0, delta: 1.0, rank: Rank::HotAndCold }
     }
 }
 
@@ -69,6 +85,7 @@ impl Prequal {
             nodes: Vec::new(),
             pool: VecDeque::new(),
             seen: VecDeque::new(),
+            heard: Vec::new(),
             remove_oldest: false,
         }
     }
@@ -91,19 +108,29 @@ impl Prequal {
         *seen.select_nth_unstable(place).1
     }
 
+    /// Hot ones are worse than cold ones; of the hot, those with most calls, of the cold, the slowest.
+    fn badness(&self, reply: &Reply, threshold: u32) -> (u8, u64) {
+        match self.settings.rank {
+            Rank::C3 => (0, self.c3(reply) as u64),
+            Rank::HotAndCold if reply.inflight > threshold => (1, u64::from(reply.inflight)),
+            Rank::HotAndCold => (0, reply.latency),
+        }
+    }
+
+    fn c3(&self, reply: &Reply) -> f64 {
+        let own = reply.latency as f64;
+        let heard = self.heard.get(reply.node).copied().filter(|heard| *heard > 0.0).unwrap_or(own);
+        (heard - own).max(0.0) + f64::from(1 + reply.inflight).powi(3) * own
+    }
+
     fn remove_one(&mut self, threshold: u32) {
         self.remove_oldest = !self.remove_oldest;
         if self.remove_oldest {
             self.pool.pop_front();
             return;
         }
-        // Hot ones before cold ones, of the hot that with most calls, of the cold the slowest.
-        let badness = |reply: &Reply| match reply.inflight > threshold {
-            true => (1, u64::from(reply.inflight)),
-            false => (0, reply.latency),
-        };
-        let worst =
-            self.pool.iter().enumerate().max_by_key(|(_, reply)| badness(reply)).map(|(place, _)| place);
+        let badness = |(_, reply): &(usize, &Reply)| self.badness(reply, threshold);
+        let worst = self.pool.iter().enumerate().max_by_key(badness).map(|(place, _)| place);
         if let Some(worst) = worst {
             self.pool.remove(worst);
         }
@@ -121,12 +148,8 @@ impl Balancer for Prequal {
             self.pool.pop_front();
         }
         let threshold = self.threshold();
-        let goodness = |reply: &Reply| match reply.inflight > threshold {
-            false => (0, reply.latency),
-            true => (1, u64::from(reply.inflight)),
-        };
         let usable = self.pool.iter().enumerate().filter(|(_, reply)| !ask.exclude.contains(&reply.node));
-        let best = usable.min_by_key(|(_, reply)| goodness(reply)).map(|(place, _)| place);
+        let best = usable.min_by_key(|(_, reply)| self.badness(reply, threshold)).map(|(place, _)| place);
         let node = match best.filter(|_| self.pool.len() >= 2) {
             Some(place) => {
                 let reply = &mut self.pool[place];
@@ -147,7 +170,14 @@ impl Balancer for Prequal {
         Some(Choice { node, ticket: None })
     }
 
-    fn done(&mut self, _mark: Mark<'_>) {}
+    fn done(&mut self, mark: Mark<'_>) {
+        let took = mark.elapsed.as_nanos() as f64;
+        if mark.node >= self.heard.len() {
+            self.heard.resize(mark.node + 1, 0.0);
+        }
+        let heard = &mut self.heard[mark.node];
+        *heard = if *heard > 0.0 { *heard + (took - *heard) * FRESH } else { took };
+    }
 
     fn probes(&mut self, rng: &mut Rng, probes: &mut Vec<usize>) {
         let wanted = rounded(self.settings.probes, rng).min(self.nodes.len());
