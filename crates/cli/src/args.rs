@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::rewrite::fields_to_flags;
 use crate::{
-    commands::{call, completions, demo, describe, drain, explain, ls, man, register, watch},
+    commands::{call, completions, demo, describe, drain, explain, ls, man, register, rollout, watch},
     config::Flags,
     exit,
 };
@@ -49,6 +49,7 @@ pub(crate) enum Command {
     Explain(explain::Args),
     Drain(drain::Args),
     Undrain(drain::UndrainArgs),
+    Rollout(rollout::Args),
     Register(register::Args),
     Completions(completions::Args),
     Man(man::Args),

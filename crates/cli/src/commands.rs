@@ -10,5 +10,6 @@ pub(crate) mod explain;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod register;
+pub(crate) mod rollout;
 mod view;
 pub(crate) mod watch;

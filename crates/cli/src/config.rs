@@ -116,6 +116,8 @@ pub(crate) struct Settings {
     pub(crate) registry: Setting<String>,
     pub(crate) registry_address: Option<Setting<String>>,
     pub(crate) access: AccessSettings,
+    /// What clients want to be shown by those who read their metrics.
+    pub(crate) metrics_token: Option<Secret>,
     /// What nodes want to be shown by those who drain them.
     pub(crate) operator_token: Option<Secret>,
     pub(crate) tls: TlsSettings,
@@ -221,6 +223,7 @@ impl Settings {
                 cert: look(flags.registry_cert.clone(), &REGISTRY_CERT),
                 key: look(flags.registry_key.clone(), &REGISTRY_KEY),
             },
+            metrics_token: env.get("CALLSIGN_METRICS_TOKEN").map(Secret::new),
             operator_token: env.get("CALLSIGN_OPERATOR_TOKEN").map(Secret::new),
             tls: TlsSettings {
                 to: look(flags.tls.then(|| "on".to_owned()), &TLS),

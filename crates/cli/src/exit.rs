@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     Deadline,
     /// Not allowed: by the registry, the file system or a token.
     NotAllowed,
+    /// What was to be checked is not so.
+    CheckFailed,
     /// The service answered with this gRPC status.
     Status(tonic::Code),
     /// Ctrl-C.
@@ -46,6 +48,7 @@ impl Exit {
             Self::NoNode => 5,
             Self::Deadline => 6,
             Self::NotAllowed => 7,
+            Self::CheckFailed => 8,
             Self::Status(status) => STATUS_BASE + status as i32 as u8,
             Self::Interrupted => 130,
             Self::Program(code) => code,
@@ -62,10 +65,11 @@ impl From<Exit> for ExitCode {
 /// The table of exit codes, for the help text and the manual page.
 pub(crate) const TABLE: &str = "\
 Exit codes:
-  0  ok                    4  no such service or method  7     not allowed
+  0  ok                    4  no such service or method  8     a check failed
   1  anything else         5  no node can be called      64+n  gRPC status n
   2  bad usage             6  out of time                130   interrupted
-  3  registry unreachable  register: as the program; 126, 127 if it cannot run";
+  3  registry unreachable  7  not allowed
+  register: as the program; 126, 127 if it cannot run";
 
 #[cfg(test)]
 mod tests {
@@ -82,9 +86,10 @@ mod tests {
             Exit::NoNode,
             Exit::Deadline,
             Exit::NotAllowed,
+            Exit::CheckFailed,
             Exit::Status(tonic::Code::NotFound),
             Exit::Interrupted,
         ];
-        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 4, 5, 6, 7, 69, 130]);
+        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 4, 5, 6, 7, 8, 69, 130]);
     }
 }

@@ -77,6 +77,7 @@ async fn dispatch(command: &Command, context: &Context) -> Result<()> {
         Command::Explain(args) => commands::explain::run(args, context).await,
         Command::Drain(args) => commands::drain::run(args, context).await,
         Command::Undrain(args) => commands::drain::undrain(args, context).await,
+        Command::Rollout(args) => commands::rollout::run(args, context).await,
         Command::Completions(args) => commands::completions::run(args, context),
         Command::Man(args) => commands::man::run(args, context),
         Command::Demo(_) | Command::DemoNode(_) | Command::DemoEtcd(_) | Command::Register(_) => Ok(()),

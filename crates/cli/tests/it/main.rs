@@ -12,6 +12,7 @@ mod explain;
 mod harness;
 mod ls;
 mod register;
+mod rollout;
 mod shell;
 mod tls;
 mod watch;

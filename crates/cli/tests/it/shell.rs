@@ -150,9 +150,19 @@ fn usage_errors_end_with_2_and_help_with_0() {
     world.run(&["man", "cal"]).fails(2, &["no command cal", "did you mean `call`?"]);
     let help = world.run(&["--help"]);
     assert_eq!(help.code, Some(0));
-    for command in
-        ["demo", "ls", "describe", "watch", "call", "drain", "register", "completions", "man", "Exit codes:"]
-    {
+    for command in [
+        "demo",
+        "ls",
+        "describe",
+        "watch",
+        "call",
+        "drain",
+        "rollout",
+        "register",
+        "completions",
+        "man",
+        "Exit codes:",
+    ] {
         assert!(help.stdout.contains(command), "{command}");
     }
     assert!(!help.stdout.contains("demo-node"));
@@ -173,9 +183,19 @@ fn every_shell_gets_its_completions_and_every_command_its_page() {
         assert!(ran.stdout.contains(said), "{shell}");
     }
     assert!(world.run(&["man"]).stdout.contains(".TH callsign 1"));
-    for command in
-        ["demo", "ls", "describe", "watch", "call", "drain", "undrain", "register", "completions", "man"]
-    {
+    for command in [
+        "demo",
+        "ls",
+        "describe",
+        "watch",
+        "call",
+        "drain",
+        "undrain",
+        "rollout",
+        "register",
+        "completions",
+        "man",
+    ] {
         let page = world.run(&["man", command]).stdout;
         assert!(page.contains(&format!(".TH callsign-{command} 1")), "{command}");
     }
