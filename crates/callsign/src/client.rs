@@ -32,6 +32,7 @@ mod builder;
 mod call;
 mod channel;
 mod code;
+mod decisions;
 mod explain;
 mod failure;
 mod frames;
@@ -69,7 +70,10 @@ pub use self::builder::ChannelBuilder;
 pub(crate) use self::channel::WeakChannel;
 pub use self::channel::{Channel, ResponseFuture};
 pub use self::code::Code;
-pub use self::explain::{Explanation, NodeExplanation, Obstacle};
+pub use self::decisions::{CallId, CallRef, Why};
+pub use self::explain::{
+    AttemptExplanation, CallExplanation, CallOutcome, Explanation, NodeExplanation, Obstacle,
+};
 pub use self::hash_by::HashBy;
 pub use self::health_check::HealthCheck;
 pub use self::histogram::LatencyCounts;

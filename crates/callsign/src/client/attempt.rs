@@ -53,6 +53,8 @@ pub(crate) struct Berth {
     /// Why it is another node than the shape asks for.
     pub(crate) instead: Option<Arc<str>>,
     pub(crate) since: Instant,
+    /// Which of the call's choices it is.
+    pub(crate) choice: u32,
     /// What the request went out on.
     pub(crate) connection: Option<Arc<Connection>>,
 }

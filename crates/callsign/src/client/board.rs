@@ -4,24 +4,28 @@ use std::{borrow::Cow, sync::Arc};
 
 use callsign_core::{
     Node, NodeId,
-    select::{Member, NoPick, PickRequest},
+    select::{Member, NoPick, PickRequest, Rng},
 };
 use callsign_net::{Connection, Slot};
 use tokio::time::Instant;
 
 use super::{
     attempt::Berth,
+    decisions::{Choice, Fate, Taken, Why},
     explain,
     failure::Failure,
     journey::{Journey, Phase},
     link::{Link, Way},
-    options::{CallOptions, Place},
+    options::Place,
     plan::Plan,
-    roster::{Roster, State},
+    roster::State,
 };
 
 /// Nodes at their stream limit that are passed over before the call queues at one.
 const FULL_MAX: usize = 3;
+
+/// What is said of a node that has no room.
+const FULL: &str = "it had as many calls as it allows";
 
 /// One search for a place on a node.
 struct Search {
@@ -83,7 +87,8 @@ impl Journey {
         let roster = channel.roster();
         // Each time: the links may have been told to rest while we waited.
         roster.stir();
-        let berth = match self.pick(roster, options, search.since.take().unwrap_or_else(Instant::now)) {
+        let why = if self.attempts == 0 { Why::First } else { Why::Retry };
+        let berth = match self.pick(plan, search.since.take().unwrap_or_else(Instant::now), why) {
             Ok(berth) => berth,
             Err(shortage) => {
                 if channel.tasks().stopped().is_cancelled() {
@@ -100,9 +105,13 @@ impl Journey {
         let crowded = self.exclude().len() > search.failed;
         let step = match berth.link.way() {
             Way::Open(connection, slot) => Step::Aboard(connection, slot),
-            Way::Closed => return Ok(Step::Again),
+            Way::Closed => {
+                plan.settle(berth.choice, Fate::Unused("its connection had just ended"));
+                return Ok(Step::Again);
+            }
             Way::Full if search.full < FULL_MAX && options.place.is_none() => {
                 search.full += 1;
+                plan.settle(berth.choice, Fate::Unused(FULL));
                 self.past_mut().exclude.push(berth.link.id.clone());
                 return Ok(Step::Again);
             }
@@ -111,7 +120,10 @@ impl Journey {
                 Step::Room(berth.link.clone())
             }
             // One that is full is better than one that has failed.
-            Way::Full => Step::Again,
+            Way::Full => {
+                plan.settle(berth.choice, Fate::Unused(FULL));
+                Step::Again
+            }
         };
         if crowded {
             self.past_mut().exclude.truncate(search.failed);
@@ -122,56 +134,91 @@ impl Journey {
         Ok(step)
     }
 
-    pub(super) fn pick(
-        &self,
-        roster: &Roster,
-        options: &CallOptions,
-        since: Instant,
-    ) -> Result<Berth, explain::Shortage> {
+    /// Picks a node, and writes down which, or why there was none.
+    pub(super) fn pick(&self, plan: &Plan, since: Instant, why: Why) -> Result<Berth, explain::Shortage> {
+        let (roster, options) = (plan.channel.roster(), &plan.options);
         let state = roster.state();
-        let for_report = |node: &Arc<Node>| options.report.then(|| node.clone());
-        let mut instead = None;
-        let found = match options.place.as_deref() {
-            None => {
-                let request = PickRequest {
-                    filters: Some(&options.filters),
-                    exclude: &self.shunned(&state),
-                    hash: options.hash,
-                };
-                state.slate.pick(&request, &mut roster.rng()).map(|picked| {
-                    instead = picked.instead;
-                    (for_report(&picked.member.node), picked.member.handle.clone(), picked.ticket)
-                })
-            }
-            Some(Place::Node(id)) => {
-                match state.slate.members().iter().find(|member| member.node.id() == id) {
-                    Some(member) if member.load.is_ready() => {
-                        Ok((for_report(&member.node), member.handle.clone(), member.load.ticket()))
-                    }
-                    Some(member) => return Err(unready(&member.handle)),
-                    None if state.slate.members().is_empty() => Err(NoPick::Empty),
-                    None => {
-                        return Err(explain::Shortage {
-                            hopeful: false,
-                            message: format!("{} has no node {id}", roster.service),
-                        });
-                    }
-                }
-            }
-            Some(Place::Address(address)) => match roster.pin(address) {
-                Some((node, link)) if link.load.is_ready() => {
-                    let ticket = link.load.ticket();
-                    Ok((for_report(&node), link, ticket))
-                }
-                Some((_, link)) => return Err(unready(&link)),
-                None => Err(NoPick::Empty),
-            },
+        let exclude = match options.place {
+            None => self.shunned(&state),
+            Some(_) => Cow::Borrowed(&[][..]),
         };
-        match found {
-            Ok((node, link, ticket)) => Ok(Berth { node, link, ticket, instead, since, connection: None }),
-            Err(why) => Err(explain::shortage(roster, &state, &options.filters, &why)),
+        let seed = roster.draw_seed();
+        let request =
+            PickRequest { filters: Some(&options.filters), exclude: &exclude, hash: options.hash };
+        let mut found = find(plan, &state, &request, seed, since);
+        let choice = plan.decisions().write(plan.id, |record| {
+            let found = match &found {
+                Ok(Berth { link, instead, .. }) => {
+                    let inflight = link.load.inflight();
+                    Ok(Taken { id: link.id.clone(), inflight, instead: instead.clone() })
+                }
+                Err(shortage) => Err(shortage.message.clone()),
+            };
+            record.add(Choice {
+                state: Arc::downgrade(&state),
+                why,
+                after: since.saturating_duration_since(self.since),
+                exclude: exclude.to_vec(),
+                seed,
+                found,
+                fate: Fate::UnderWay,
+            })
+        });
+        if let (Ok(berth), Some(choice)) = (&mut found, choice) {
+            berth.choice = choice;
         }
+        found
     }
+}
+
+/// A node for the call, by one snapshot.
+fn find(
+    plan: &Plan,
+    state: &State,
+    request: &PickRequest<'_>,
+    seed: u64,
+    since: Instant,
+) -> Result<Berth, explain::Shortage> {
+    let (roster, options) = (plan.channel.roster(), &plan.options);
+    let berth = |node: &Arc<Node>, link, ticket, instead| Berth {
+        node: options.report.then(|| node.clone()),
+        link,
+        ticket,
+        instead,
+        since,
+        choice: 0,
+        connection: None,
+    };
+    let found = match options.place.as_deref() {
+        None => state.slate.pick(request, &mut Rng::with_seed(seed)).map(|picked| {
+            let Member { node, handle, .. } = picked.member;
+            berth(node, handle.clone(), picked.ticket, picked.instead)
+        }),
+        Some(Place::Node(id)) => {
+            match state.slate.members().iter().find(|member| member.node.id() == id) {
+                Some(Member { node, load, handle }) if load.is_ready() => {
+                    Ok(berth(node, handle.clone(), load.ticket(), None))
+                }
+                Some(member) => return Err(unready(&member.handle)),
+                None if state.slate.members().is_empty() => Err(NoPick::Empty),
+                None => {
+                    return Err(explain::Shortage {
+                        hopeful: false,
+                        message: format!("{} has no node {id}", roster.service),
+                    });
+                }
+            }
+        }
+        Some(Place::Address(address)) => match roster.pin(address) {
+            Some((node, link)) if link.load.is_ready() => {
+                let ticket = link.load.ticket();
+                Ok(berth(&node, link, ticket, None))
+            }
+            Some((_, link)) => return Err(unready(&link)),
+            None => Err(NoPick::Empty),
+        },
+    };
+    found.map_err(|why| explain::shortage(roster, state, &options.filters, &why))
 }
 
 impl Journey {

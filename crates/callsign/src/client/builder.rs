@@ -31,6 +31,10 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 const SLOW_START: Duration = Duration::from_secs(5);
 /// A channel that nobody calls for this long lets go of its connections, as gRPC's do.
 const IDLE_AFTER: Duration = Duration::from_secs(30 * 60);
+/// Calls that can be asked about.
+const REMEMBERED: usize = 512;
+/// More would be a log.
+const REMEMBERED_MAX: usize = 1 << 16;
 
 /// Collects how a [`Channel`] is to behave. Made by [`Channel::builder`].
 #[derive(Debug)]
@@ -58,6 +62,7 @@ pub struct ChannelBuilder {
     methods: Vec<(Scope, MethodPolicy)>,
     idempotent: Vec<Box<str>>,
     throttle: Option<Throttle>,
+    remembered: usize,
     seed: Option<u64>,
 }
 
@@ -95,6 +100,7 @@ impl ChannelBuilder {
             methods: Vec::new(),
             idempotent: Vec::new(),
             throttle: None,
+            remembered: REMEMBERED,
             seed: None,
         }
     }
@@ -321,6 +327,13 @@ impl ChannelBuilder {
         self
     }
 
+    /// How many of the last calls [`Channel::explain_call`] can say something of: 512 when not called, 65,536 at most, and none with
+    /// zero, when replies have no ids either. Each takes about a kilobyte, once the ring is full.
+    pub fn remembered_calls(mut self, calls: usize) -> Self {
+        self.remembered = calls.min(REMEMBERED_MAX);
+        self
+    }
+
     /// Makes every random choice of the channel follow from `seed`.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -360,6 +373,7 @@ impl ChannelBuilder {
             methods,
             idempotent,
             throttle,
+            remembered,
             seed,
         } = self;
         let service = ServiceName::new(name)?;
@@ -402,6 +416,7 @@ impl ChannelBuilder {
             health,
             slow_start,
             subset,
+            remembered,
             seed: seed.unwrap_or_else(|| fastrand::u64(..)),
         };
         let methods = Methods::new(methods, idempotent)?;

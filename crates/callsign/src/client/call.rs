@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use callsign_core::Error;
+use callsign_core::{Error, select::Outcome};
 use http::{HeaderMap, Request, Response, header::CONTENT_TYPE};
 use http_body::Body;
 use tokio::time::{Sleep, sleep_until, timeout_at};
@@ -52,8 +52,9 @@ where
     let mut body = Replay::new(body);
     async move {
         if let Some(failure) = refusal {
-            return refuse(grpc, *failure);
+            return refuse(&plan, grpc, *failure);
         }
+        let abandoned = Abandoned(Some(&plan));
         let made = match plan.hedging() {
             None => {
                 let travel = pin!(journey.travel(&plan, &mut head, &mut body));
@@ -67,11 +68,32 @@ where
             // Boxed, as few calls are hedged: in place it would make the future of every call larger.
             Some(hedging) => Box::pin(hedged(&plan, hedging, &mut journey, &mut head, &mut body)).await,
         };
+        abandoned.end();
         plan.learn(made.as_ref().and_then(|made| made.as_ref().ok()).map(|answer| &answer.response));
         match made {
             Some(Ok(answer)) => Ok(journey.arrive(plan, grpc, answer, body)),
-            Some(Err(failure)) => refuse(grpc, failure),
-            None => refuse(grpc, journey.expire(plan.channel.roster(), plan.time.timeout)),
+            Some(Err(failure)) => refuse(&plan, grpc, failure),
+            None => refuse(&plan, grpc, journey.expire(&plan)),
+        }
+    }
+}
+
+/// A call that its caller may drop at any time: that is then written down.
+struct Abandoned<'a>(Option<&'a Plan>);
+
+// === impl Abandoned ===
+
+impl Abandoned<'_> {
+    /// It was not dropped.
+    fn end(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        if let Some(plan) = self.0 {
+            plan.decisions().write(plan.id, |record| record.end(Outcome::Cancelled, None));
         }
     }
 }
@@ -95,8 +117,19 @@ where
     }
 }
 
-fn refuse(grpc: bool, failure: Failure) -> Result<Response<ResponseBody>, Error> {
-    if grpc { Ok(failure.into_response()) } else { Err(failure.into_error()) }
+/// The call has failed on our side.
+fn refuse(plan: &Plan, grpc: bool, failure: Failure) -> Result<Response<ResponseBody>, Error> {
+    plan.fail(&failure);
+    if !grpc {
+        return Err(failure.into_error());
+    }
+    let mut response = failure.into_response();
+    if let Some(id) = plan.id {
+        let mut extensions = std::mem::take(response.extensions_mut());
+        id.sign(response.headers_mut(), &mut extensions);
+        *response.extensions_mut() = extensions;
+    }
+    Ok(response)
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
-    CallOptions, ChannelBuilder, ChannelMeter, Explanation, HashBy, NodeStatus, ResponseBody, RetryPolicy,
+    CallExplanation, CallOptions, CallRef, ChannelBuilder, ChannelMeter, Explanation, HashBy, NodeStatus, ResponseBody, RetryPolicy,
     Target, call, explain,
     link::Link,
     methods::Methods,
@@ -190,6 +190,34 @@ impl Channel {
     #[must_use]
     pub fn explain(&self, options: &CallOptions) -> Explanation {
         explain::explain(&self.0.roster, options, Instant::now())
+    }
+
+    /// Says why a call that was made went where it went, or failed: the nodes that were chosen, what came of each, and what was against
+    /// the others. `None` for a call that is remembered no more ([`ChannelBuilder::remembered_calls`]).
+    ///
+    /// A response has its call's id among its extensions. What is said of a node's connection and health is how they are when this is
+    /// asked; all else is as it was.
+    ///
+    /// ```no_run
+    /// # async fn example(channel: callsign::Channel, response: http::Response<()>) {
+    /// use callsign::client::{CallId, CallRef};
+    ///
+    /// let call = response.extensions().get::<CallId>().map_or(CallRef::Last, |id| CallRef::Id(*id));
+    /// if let Some(explanation) = channel.explain_call(call) {
+    ///     println!("{explanation}");
+    ///     // greeter-1 took the call and answered after 842 µs; greeter-2 was passed over: it is ejected: 5 calls failed in a row
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn explain_call(&self, call: CallRef) -> Option<CallExplanation> {
+        explain::explain_call(&self.0.roster, call, Instant::now())
+    }
+
+    /// How often something was not written down of calls that can be asked about, since a place was in use.
+    #[must_use]
+    pub fn unremembered(&self) -> u64 {
+        self.0.roster.decisions.missed()
     }
 
     /// Waits until it is known who there is, and each node has been tried: until [`nodes`](Self::nodes) and

@@ -4,6 +4,7 @@
 //! together with what only the channel knows: what each node's connection and health are like, and which registered nodes never
 //! came as far as a pick.
 
+mod call;
 mod obstacle;
 mod shortage;
 mod summary;
@@ -11,15 +12,17 @@ mod summary;
 use std::{fmt, sync::Arc, time::Duration};
 
 use callsign_core::{
-    Node,
+    Node, NodeId,
     select::{Member, PassedOver, PickRequest, Standing},
 };
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use tokio::time::Instant;
 
+pub use self::call::{AttemptExplanation, CallExplanation, CallOutcome};
 pub use self::obstacle::Obstacle;
 pub(crate) use self::shortage::{Shortage, shortage};
 use super::{
-    CallOptions, NodeStatus,
+    CallOptions, CallRef, NodeStatus,
     link::Link,
     options::Place,
     roster::{Roster, State, fitness},
@@ -99,6 +102,24 @@ impl NodeExplanation {
     }
 }
 
+/// For people and programs: `because` is [`Obstacle::code`].
+impl Serialize for NodeExplanation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let node = &self.node;
+        let mut fields = serializer.serialize_struct("NodeExplanation", 9)?;
+        fields.serialize_field("id", node.id().as_str())?;
+        fields.serialize_field("address", node.address())?;
+        fields.serialize_field("version", node.version())?;
+        fields.serialize_field("weight", &node.weight())?;
+        fields.serialize_field("group", &node.group())?;
+        fields.serialize_field("zone", &node.zone())?;
+        fields.serialize_field("candidate", &self.is_candidate())?;
+        fields.serialize_field("because", &self.obstacle.as_ref().map(Obstacle::code))?;
+        fields.serialize_field("reason", &self.remark())?;
+        fields.end()
+    }
+}
+
 impl fmt::Display for NodeExplanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.is_candidate() { '+' } else { '-' };
@@ -113,19 +134,42 @@ impl fmt::Display for NodeExplanation {
 /// Says where the next call with `options` may go.
 pub(crate) fn explain(roster: &Roster, options: &CallOptions, now: Instant) -> Explanation {
     let state = roster.state();
-    let request = PickRequest { filters: Some(&options.filters), exclude: &[], hash: options.hash };
-    let standings = state.slate.explain(&request, &mut roster.rng());
-    let members = state.slate.members().iter().zip(standings);
-    let mut nodes: Vec<_> =
-        members.map(|(member, standing)| seated(roster, options, member, standing, now)).collect();
-    nodes.extend(absent(roster, &state, options));
-    nodes.sort_by_key(|explained| explained.node.key());
+    let nodes = stand(roster, &state, options, &[], now);
     Explanation {
         summary: summary::summary(roster, &state, options, &nodes),
         strategy: roster.strategy.name().into(),
         panic: state.slate.is_in_panic(),
         nodes,
     }
+}
+
+/// Says why a call that was made went where it went.
+pub(crate) fn explain_call(roster: &Roster, call: CallRef, now: Instant) -> Option<CallExplanation> {
+    let record = roster.decisions.read(call)?;
+    let last = record.choices.last().and_then(|choice| Some((choice.state.upgrade()?, &choice.exclude)));
+    let nodes = match last {
+        Some((state, exclude)) => stand(roster, &state, &record.asked.options(), exclude, now),
+        None => Vec::new(),
+    };
+    CallExplanation::new(roster, &record, nodes)
+}
+
+/// How each node stands with a call, by one snapshot.
+fn stand(
+    roster: &Roster,
+    state: &State,
+    options: &CallOptions,
+    exclude: &[NodeId],
+    now: Instant,
+) -> Vec<NodeExplanation> {
+    let request = PickRequest { filters: Some(&options.filters), exclude, hash: options.hash };
+    let standings = state.slate.explain(&request, &mut roster.rng());
+    let members = state.slate.members().iter().zip(standings);
+    let mut nodes: Vec<_> =
+        members.map(|(member, standing)| seated(roster, options, member, standing, now)).collect();
+    nodes.extend(absent(roster, state, options));
+    nodes.sort_by_key(|explained| explained.node.key());
+    nodes
 }
 
 /// A node that picks know.

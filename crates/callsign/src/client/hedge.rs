@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Code,
     attempt::{Answer, Berth, Fault, Head},
+    decisions::{Fate, Why},
     failure::Failure,
     frames::Frames,
     journey::{Journey, Phase},
@@ -73,9 +74,9 @@ struct Answered {
 type Runner<'a> = Pin<Box<dyn Future<Output = Result<Answered, (Berth, Fault)>> + Send + 'a>>;
 
 /// A berth whose attempt may be dropped at any time: its node then hears that it was cancelled, or that the call's time was over.
-struct Watched {
+struct Watched<'a> {
     berth: Option<Berth>,
-    deadline: Option<Instant>,
+    plan: &'a Plan,
 }
 
 // === impl Journey ===
@@ -154,7 +155,7 @@ impl Journey {
         }
         let Lost { answer, fault, fatal, unread: _ } = field.lost;
         if let (Some(_), Some(lost)) = (&won, &answer) {
-            lost.mark();
+            lost.mark(plan);
         }
         if let (None, Some(failure)) = (&won, fatal) {
             return Err(failure);
@@ -190,7 +191,7 @@ impl<'a> Field<'a> {
         journey.attempts += 1;
         journey.past_mut().exclude.push(berth.link.id.clone());
         let mut body = Replay::new(self.frames.clone());
-        let mut watched = Watched { berth: Some(berth), deadline: self.plan.time.head };
+        let mut watched = Watched { berth: Some(berth), plan };
         Box::pin(async move {
             // It is there: it was put in a line ago.
             let Some(berth) = watched.berth.as_mut() else { std::future::pending().await };
@@ -232,14 +233,20 @@ impl<'a> Course for Field<'a> {
         if self.lost.fatal.is_some() {
             return None;
         }
-        let roster = self.plan.channel.roster();
-        let berth = self.journey.pick(roster, &self.plan.options, now).ok()?;
+        let plan = self.plan;
+        let berth = self.journey.pick(plan, now, Why::Hedge).ok()?;
+        let unused = |why| plan.settle(berth.choice, Fate::Unused(why));
         if self.journey.exclude().contains(&berth.link.id) {
+            unused("it has the request already");
             return None;
         }
-        let Way::Open(connection, slot) = berth.link.way() else { return None };
+        let Way::Open(connection, slot) = berth.link.way() else {
+            unused("it had no room for another call");
+            return None;
+        };
         // Asked last: what is granted is spent.
         if !self.is_granted(why, now) {
+            unused("another attempt was not granted");
             return None;
         }
         self.lost.unread = false;
@@ -259,7 +266,7 @@ impl<'a> Course for Field<'a> {
                 }
                 self.journey.note(&answered.berth, said(headers));
                 if let Some(before) = self.lost.answer.replace(answered) {
-                    before.mark();
+                    before.mark(self.plan);
                 }
             }
             Err((_, Fault::Net(error))) if matches!(error.kind(), ErrorKind::Body | ErrorKind::Request) => {
@@ -267,6 +274,7 @@ impl<'a> Course for Field<'a> {
             }
             Err((berth, fault)) => {
                 berth.mark(fault.outcome());
+                self.plan.lost(&berth, fault.outcome(), &fault.to_string());
                 self.journey.note(&berth, fault.to_string());
                 self.lost.unread = fault.disposition() != Disposition::Unknown;
                 self.lost.fault = Some((berth, fault));
@@ -280,17 +288,25 @@ impl<'a> Course for Field<'a> {
 
 impl Answered {
     /// It is not the call's answer.
-    fn mark(&self) {
-        self.berth.mark(response::outcome_of(&self.answer.response).unwrap_or(Outcome::Failure));
+    fn mark(&self, plan: &Plan) {
+        let response = &self.answer.response;
+        let outcome = response::outcome_of(response).unwrap_or(Outcome::Failure);
+        self.berth.mark(outcome);
+        plan.lost(&self.berth, outcome, &said(response.headers()));
     }
 }
 
 // === impl Watched ===
 
-impl Drop for Watched {
+impl Drop for Watched<'_> {
     fn drop(&mut self) {
         let Some(berth) = self.berth.take() else { return };
-        let late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        berth.mark(if late { Outcome::DeadlineExceeded } else { Outcome::Cancelled });
+        let late = self.plan.time.head.is_some_and(|deadline| Instant::now() >= deadline);
+        let (outcome, reason) = match late {
+            true => (Outcome::DeadlineExceeded, "it did not answer in the time of the call"),
+            false => (Outcome::Cancelled, "it was called off"),
+        };
+        berth.mark(outcome);
+        self.plan.lost(&berth, outcome, reason);
     }
 }

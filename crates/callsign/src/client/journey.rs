@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Code,
     attempt::{Answer, Berth, Fault, Head},
+    decisions::CallId,
     failure::Failure,
     link::describe,
+    names,
     options::{CallReport, Tried},
     plan::Plan,
     repeat::{Refusal, said},
@@ -136,7 +138,7 @@ impl Journey {
                 }
                 Err(fault) => Lost::failed(&fault, self.try_again(fault.disposition(), plan, body)),
             };
-            let pause = self.lose(lost)?;
+            let pause = self.lose(plan, lost)?;
             plan.channel.roster().meter.count_retry();
             if !pause.is_zero() {
                 self.phase = Phase::Pause;
@@ -147,9 +149,10 @@ impl Journey {
     }
 
     /// Takes leave of the node. After the pause there is another attempt.
-    fn lose(&mut self, lost: Lost) -> Result<Duration, Failure> {
+    fn lose(&mut self, plan: &Plan, lost: Lost) -> Result<Duration, Failure> {
         let Some(berth) = self.berth.take() else { return Ok(Duration::ZERO) };
         berth.mark(lost.outcome);
+        plan.lost(&berth, lost.outcome, &lost.reason);
         match lost.again {
             Ok(pause) => {
                 self.leave(&berth, lost.reason);
@@ -197,7 +200,7 @@ impl Journey {
         B::Error: Into<BoxError>,
     {
         let Answer { response, mut outgoing, at } = answer;
-        let Plan { channel, time, .. } = plan;
+        let Plan { channel, time, id, .. } = plan;
         let Some(berth) = self.berth.take() else { return Response::new(ResponseBody::empty()) };
         body.commit();
         let sending = (!outgoing.is_done()).then(|| {
@@ -211,13 +214,19 @@ impl Journey {
             });
             guard
         });
-        let report = berth.node.clone().map(|node| self.report(channel.roster(), node, &berth, at));
+        let report = berth.node.clone().map(|node| self.report(channel.roster(), id, node, &berth, at));
         let (mut parts, stream) = response.into_parts();
         let outcome = response::outcome_of_head(parts.status, &parts.headers);
         if let Some(report) = report {
             parts.extensions.insert(report);
         }
-        let Berth { node: _, link, ticket, instead: _, since, connection } = berth;
+        let said = outcome.and_then(|_| response::said_in(&parts.headers));
+        // Without a ring a header of that name is not ours either.
+        match id {
+            Some(id) => id.sign(&mut parts.headers, &mut parts.extensions),
+            None => drop(parts.headers.remove(&names::CALL_ID)),
+        }
+        let Berth { node: _, link, ticket, instead: _, since, choice, connection } = berth;
         let call = response::Call {
             link,
             connection,
@@ -228,14 +237,23 @@ impl Journey {
             timeout: time.timeout,
             timer: None,
             outcome,
+            trace: response::Trace { id, choice, said },
             _sending: sending,
-            _channel: channel,
+            channel,
         };
         Response::from_parts(parts, ResponseBody::new(stream, grpc, call))
     }
 
-    fn report(&mut self, roster: &Roster, node: Arc<Node>, berth: &Berth, at: Instant) -> CallReport {
+    fn report(
+        &mut self,
+        roster: &Roster,
+        id: Option<CallId>,
+        node: Arc<Node>,
+        berth: &Berth,
+        at: Instant,
+    ) -> CallReport {
         CallReport {
+            id,
             node,
             address: berth.link.address.to_string(),
             strategy: roster.strategy.name().into(),

@@ -8,7 +8,7 @@ use callsign_core::{
     select::{Filter, Filters, hash_key},
 };
 
-use super::RetryPolicy;
+use super::{CallId, RetryPolicy};
 use crate::{Deadline, PreviousAttempts, trace::TraceContext};
 
 /// Options of one call, put into the request's extensions.
@@ -55,6 +55,8 @@ pub(crate) enum Place {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CallReport {
+    /// The call's id, for [`Channel::explain_call`](super::Channel::explain_call); none if the channel remembers no calls.
+    pub id: Option<CallId>,
     /// The node that answered. For an address that is not registered, a node with that address as its id.
     pub node: Arc<Node>,
     /// The address that answered.

@@ -3,12 +3,15 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
+use callsign_core::select::Outcome;
 use http::Response;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
     Code, RetryPolicy,
+    attempt::Berth,
     channel::{Channel, Settings},
+    decisions::{Asked, CallId, Decisions, Fate},
     failure::Failure,
     methods::{Hedging, Rule},
     options::CallOptions,
@@ -25,6 +28,8 @@ pub(super) struct Plan {
     pub(super) options: CallOptions,
     pub(super) rule: Option<Arc<Rule>>,
     pub(super) time: Time,
+    /// What the channel remembers it by, if it does.
+    pub(super) id: Option<CallId>,
 }
 
 // === impl Plan ===
@@ -45,11 +50,38 @@ impl Plan {
         let time = fit_within(&mut options, settings, now)
             .and_then(|()| Time::of(&parts.headers, &options, settings, now))
             .and_then(|time| if time.head == Some(now) { Err(no_time()) } else { Ok(time) });
+        let id = channel.roster().decisions.begin(|record| {
+            record.since = Some(now);
+            record.path = parts.uri.path_and_query().cloned();
+            record.asked = Asked::of(&options);
+        });
         let admitted = time.and_then(|time| admit(&channel, now).map(|()| time));
         match admitted {
-            Ok(time) => (Self { channel, options, rule, time }, None),
-            Err(failure) => (Self { channel, options, rule, time: Time::NONE }, Some(Box::new(failure))),
+            Ok(time) => (Self { channel, options, rule, time, id }, None),
+            Err(failure) => (Self { channel, options, rule, time: Time::NONE, id }, Some(Box::new(failure))),
         }
+    }
+
+    pub(super) fn decisions(&self) -> &Decisions {
+        &self.channel.roster().decisions
+    }
+
+    /// Writes down what came of one of the call's choices.
+    pub(super) fn settle(&self, choice: u32, fate: Fate) {
+        self.decisions().write(self.id, |record| record.settle(choice, fate));
+    }
+
+    /// Writes down that an attempt has not led to the call's answer.
+    pub(super) fn lost(&self, berth: &Berth, outcome: Outcome, reason: &str) {
+        self.decisions().write(self.id, |record| {
+            let after = record.elapsed();
+            record.settle(berth.choice, Fate::Lost { outcome, reason: reason.to_owned(), after });
+        });
+    }
+
+    /// Writes down how the call failed on our side.
+    pub(super) fn fail(&self, failure: &Failure) {
+        self.decisions().write(self.id, |record| record.fail(failure));
     }
 
     pub(super) fn is_idempotent(&self) -> bool {

@@ -183,7 +183,7 @@ pub(super) fn said(headers: &HeaderMap) -> String {
     format!("it answered {code}: {}", message(headers))
 }
 
-fn message(headers: &HeaderMap) -> String {
+pub(super) fn message(headers: &HeaderMap) -> String {
     let message = headers.get(&names::MESSAGE).map(|message| message.as_bytes()).unwrap_or_default();
     percent_encoding::percent_decode(message).decode_utf8_lossy().into_owned()
 }

@@ -23,9 +23,11 @@ use tokio_util::sync::DropGuard;
 use super::{
     Code,
     channel::Channel,
+    decisions::{CallId, Fate, Said},
     failure::Failure,
     link::{Link, describe},
     names,
+    repeat::message,
     timeout::Readable,
 };
 
@@ -52,8 +54,17 @@ pub(crate) struct Call {
     pub(crate) outcome: Option<Outcome>,
     /// Ends the sending of the request.
     pub(crate) _sending: Option<DropGuard>,
+    pub(crate) trace: Trace,
     /// Its tasks move the stream.
-    pub(crate) _channel: Channel,
+    pub(crate) channel: Channel,
+}
+
+/// Where it is remembered what came of the call.
+pub(crate) struct Trace {
+    pub(crate) id: Option<CallId>,
+    pub(crate) choice: u32,
+    /// What the head of the response says.
+    pub(crate) said: Option<Said>,
 }
 
 // === impl ResponseBody ===
@@ -74,25 +85,27 @@ impl ResponseBody {
     /// The stream has ended; `trailers` tell how the call went, unless the head did.
     fn end(&mut self, trailers: Option<&HeaderMap>) {
         self.stream = None;
-        let Some(call) = self.call.take() else { return };
+        let Some(mut call) = self.call.take() else { return };
         if let Some(trailers) = trailers {
             call.link.read(trailers, Instant::now());
         }
-        let said = trailers.and_then(outcome_of_trailers);
-        let outcome = match said.or(call.outcome) {
+        let told = trailers.and_then(outcome_of_trailers);
+        let outcome = match told.or(call.outcome) {
             Some(outcome) => outcome,
             // gRPC owes a status; anything else has said all in its head.
             None if self.grpc => Outcome::Failure,
             None => Outcome::Success,
         };
         call.mark(outcome);
+        call.conclude(outcome, trailers.and_then(said_in));
     }
 
     /// The stream broke, or its time is over: the caller gets a status where it expects one, else an error.
     fn fail(&mut self, outcome: Outcome, failure: Failure) -> Result<Frame<Bytes>, Error> {
         self.stream = None;
-        if let Some(call) = self.call.take() {
+        if let Some(mut call) = self.call.take() {
             let now = Instant::now();
+            call.conclude(outcome, Some((failure.code, failure.message.clone())));
             call.link.mark(&call.ticket, outcome, call.latency + (now - call.at), now);
             if outcome == Outcome::DeadlineExceeded
                 && let Some(connection) = &call.connection
@@ -164,8 +177,9 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if let Some(call) = self.call.take() {
+        if let Some(mut call) = self.call.take() {
             call.mark(Outcome::Cancelled);
+            call.conclude(Outcome::Cancelled, None);
         }
     }
 }
@@ -181,6 +195,16 @@ impl fmt::Debug for ResponseBody {
 impl Call {
     fn mark(&self, outcome: Outcome) {
         self.link.mark(&self.ticket, outcome, self.latency, self.at);
+    }
+
+    /// Writes down what came of the call.
+    fn conclude(&mut self, outcome: Outcome, said: Option<Said>) {
+        let said = said.or_else(|| self.trace.said.take());
+        let Trace { id, choice, .. } = self.trace;
+        self.channel.roster().decisions.write(id, |record| {
+            record.settle(choice, Fate::Answered);
+            record.end(outcome, said);
+        });
     }
 
     fn is_overdue(&self) -> bool {
@@ -211,6 +235,13 @@ pub(crate) fn outcome_of_head(status: StatusCode, headers: &HeaderMap) -> Option
         status if status.is_server_error() => Some(Outcome::Failure),
         _ => None,
     })
+}
+
+/// The status in a response's head or trailers, with its message.
+pub(crate) fn said_in(headers: &HeaderMap) -> Option<Said> {
+    let code = Code::of(headers)?;
+    let message = if code == Code::Ok { String::new() } else { message(headers) };
+    Some((code, message))
 }
 
 /// The outcome that a gRPC status amounts to: what the node is to blame for, and what its caller.

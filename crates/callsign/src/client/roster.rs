@@ -29,6 +29,7 @@ use tokio::{
 
 use super::{
     ChannelMeter, HealthCheck, NodeState,
+    decisions::Decisions,
     link::{Link, News},
     prober::Prober,
     reports::Reports,
@@ -70,6 +71,7 @@ pub(crate) struct Roster {
     slow_start: Duration,
     pub(crate) subset: Option<usize>,
     pub(crate) meter: ChannelMeter,
+    pub(crate) decisions: Decisions,
     /// What tells this client from others.
     seed: u64,
     tasks: WeakTasks,
@@ -101,6 +103,8 @@ pub(crate) struct Parts {
     pub(crate) health: HealthConfig,
     pub(crate) slow_start: Duration,
     pub(crate) subset: Option<usize>,
+    /// How many calls are remembered.
+    pub(crate) remembered: usize,
     pub(crate) seed: u64,
 }
 
@@ -123,6 +127,7 @@ impl Roster {
             health,
             slow_start,
             subset,
+            remembered,
             seed,
         } = parts;
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -151,6 +156,7 @@ impl Roster {
             slow_start,
             subset,
             meter: ChannelMeter::default(),
+            decisions: Decisions::new(remembered),
             seed,
             tasks,
         }
@@ -167,7 +173,12 @@ impl Roster {
 
     /// Randomness for one call.
     pub(crate) fn rng(&self) -> fastrand::Rng {
-        fastrand::Rng::with_seed(self.seeds.fetch_add(SPREAD, Ordering::Relaxed))
+        fastrand::Rng::with_seed(self.draw_seed())
+    }
+
+    /// What the randomness of one call follows from.
+    pub(crate) fn draw_seed(&self) -> u64 {
+        self.seeds.fetch_add(SPREAD, Ordering::Relaxed)
     }
 
     /// About what a call takes: the median of what nodes take. Zero if nothing is known.
@@ -413,7 +424,9 @@ impl Roster {
             _ => {}
         }
         let (known, freshness) = (source.known(), source.freshness());
-        self.state.store(Arc::new(State { slate, known, unfit: unfit.to_vec(), freshness, ready }));
+        let state = Arc::new(State { slate, known, unfit: unfit.to_vec(), freshness, ready });
+        self.decisions.keep(&state);
+        self.state.store(state);
         self.published.send_replace(());
     }
 

@@ -1,7 +1,5 @@
 //! What the caller is told when a call comes to nothing: what was waited for, and what was tried.
 
-use std::time::Duration;
-
 use callsign_core::select::Outcome;
 
 use super::{
@@ -9,6 +7,7 @@ use super::{
     failure::Failure,
     journey::{Journey, Phase},
     link::Link,
+    plan::Plan,
     repeat::Refusal,
     roster::Roster,
     timeout::Readable,
@@ -16,10 +15,12 @@ use super::{
 
 impl Journey {
     /// The call's time is over.
-    pub(super) fn expire(mut self, roster: &Roster, timeout: Duration) -> Failure {
+    pub(super) fn expire(mut self, plan: &Plan) -> Failure {
+        let (roster, timeout) = (plan.channel.roster(), plan.time.timeout);
         let waited_for = match (&self.phase, self.berth.take()) {
             (Phase::Reply, Some(berth)) => {
                 berth.mark(Outcome::DeadlineExceeded);
+                plan.lost(&berth, Outcome::DeadlineExceeded, "it did not answer in the time of the call");
                 format!("waiting for the reply of {}", berth.link)
             }
             (Phase::Room, Some(berth)) => {

@@ -37,23 +37,26 @@ pub(super) fn summary(
     if let Some(remark) = takers.iter().find_map(|node| node.remark()) {
         text.push_str(&format!(", since {remark}"));
     }
-    if let Some((node, same, others)) = foremost(nodes) {
-        let reason = node.remark().unwrap_or_default();
-        text.push_str(&format!("; {} does not: {reason}", node.node.id()));
-        text.push_str(&match (same, others) {
-            (0, 0) => String::new(),
-            (same, 0) => format!(" (and {same} more for the like)"),
-            (0, others) => format!(" (and {others} for other reasons)"),
-            (same, others) => format!(" (and {same} more for the like, {others} for other reasons)"),
-        });
-    }
-    text
+    text + &passed_over(nodes, "does not")
+}
+
+/// Names the node that is passed over for what most are, and the reason: it `does` not take the call, or did not. Nothing if there is none.
+pub(super) fn passed_over(nodes: &[NodeExplanation], does: &str) -> String {
+    let Some((node, same, others)) = foremost(nodes) else { return String::new() };
+    let more = match (same, others) {
+        (0, 0) => String::new(),
+        (same, 0) => format!(" (and {same} more for the like)"),
+        (0, others) => format!(" (and {others} for other reasons)"),
+        (same, others) => format!(" (and {same} more for the like, {others} for other reasons)"),
+    };
+    format!("; {} {does}: {}{more}", node.node.id(), node.remark().unwrap_or_default())
 }
 
 /// The node that is passed over for what most are, how many more are for the like, and how many for something else.
 fn foremost(nodes: &[NodeExplanation]) -> Option<(&NodeExplanation, usize, usize)> {
-    let passed = || nodes.iter().filter(|node| !node.is_candidate());
     let code = |node: &NodeExplanation| node.obstacle.as_ref().map_or("", Obstacle::code);
+    // Where the call has been is told apart from that.
+    let passed = || nodes.iter().filter(|node| !node.is_candidate() && code(node) != "tried");
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     passed().for_each(|node| *counts.entry(code(node)).or_default() += 1);
     let (most, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;

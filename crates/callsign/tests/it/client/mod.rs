@@ -4,6 +4,7 @@ mod broken_networks;
 mod calls;
 mod dead_nodes;
 mod draining;
+mod decisions;
 mod explain;
 mod goaway;
 mod hashing;

@@ -1,0 +1,178 @@
+//! What a channel remembers of its last calls, so that somebody may ask afterwards why one went where it went.
+//!
+//! Each call has a place in a ring, found by its id, and writes there what is decided as it is decided. The places are reused with
+//! the memory they have, so a usual call allocates nothing here. Of the nodes a decision knows only the snapshot that it was made by:
+//! the last few of these are kept for it.
+//!
+//! No call waits for a place: one that somebody reads at this moment, or that a later call has taken, is not written to, and what was
+//! to be written is counted as missed.
+
+mod record;
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    num::NonZeroU64,
+    str::FromStr,
+    sync::{
+        Arc, Mutex, PoisonError, TryLockError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use callsign_core::{Error, Result};
+use http::{Extensions, HeaderMap, HeaderValue};
+use serde::Serialize;
+
+pub use self::record::Why;
+pub(crate) use self::record::{Asked, Choice, End, Fate, Record, Said, Taken};
+use super::{names, roster::State};
+
+/// Snapshots kept at most, and nodes in all of them together; the last is kept whatever its size.
+const STATES_MAX: usize = 64;
+const NODES_MAX: usize = 16_384;
+
+/// What tells one call of a channel from its others: a number that grows from 1.
+///
+/// A response has it among its extensions, and as the header `callsign-call-id`, which never goes over the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct CallId(NonZeroU64);
+
+/// Which call is meant: [`Channel::explain_call`](super::Channel::explain_call).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CallRef {
+    /// The one of this id.
+    Id(CallId),
+    /// The one that began last, by whichever clone of the channel.
+    Last,
+}
+
+/// The ring. With no place in it, nothing is remembered and calls have no ids.
+#[derive(Debug)]
+pub(crate) struct Decisions {
+    places: Box<[Mutex<Record>]>,
+    /// The id given out last.
+    last: AtomicU64,
+    missed: AtomicU64,
+    states: Mutex<VecDeque<Arc<State>>>,
+}
+
+// === impl CallId ===
+
+impl CallId {
+    /// The id with this number, which is not zero.
+    #[must_use]
+    pub fn new(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).map(Self)
+    }
+
+    /// Puts it on a response, where nothing from the wire takes its place.
+    pub(crate) fn sign(self, headers: &mut HeaderMap, extensions: &mut Extensions) {
+        headers.insert(&names::CALL_ID, HeaderValue::from(self.0.get()));
+        extensions.insert(self);
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for CallId {
+    type Err = Error;
+
+    /// Reads what the header `callsign-call-id` holds.
+    fn from_str(text: &str) -> Result<Self> {
+        text.parse().map(Self).map_err(|_| {
+            Error::invalid("read a call's id", format!("{text:?} is no number above zero"))
+                .with_hint("a response has its call's id in the header callsign-call-id")
+        })
+    }
+}
+
+// === impl Decisions ===
+
+impl Decisions {
+    /// A ring with so many places.
+    pub(crate) fn new(places: usize) -> Self {
+        Self {
+            places: std::iter::repeat_with(Mutex::default).take(places).collect(),
+            last: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
+            states: Mutex::default(),
+        }
+    }
+
+    /// A call begins; `open` writes down what it asks for. `None` if nothing is remembered.
+    pub(crate) fn begin(&self, open: impl FnOnce(&mut Record)) -> Option<CallId> {
+        if self.places.is_empty() {
+            return None;
+        }
+        let id = CallId::new(self.last.fetch_add(1, Relaxed) + 1)?;
+        self.visit(id, |record| {
+            if record.id < Some(id) {
+                record.reset(id);
+                open(record);
+            }
+        });
+        Some(id)
+    }
+
+    /// Writes into the record of a call, if it is still there and nobody else has it in hand.
+    pub(crate) fn write<T>(&self, id: Option<CallId>, write: impl FnOnce(&mut Record) -> T) -> Option<T> {
+        let id = id?;
+        self.visit(id, |record| (record.id == Some(id)).then(|| write(record)))?
+    }
+
+    /// What is remembered of a call.
+    pub(crate) fn read(&self, call: CallRef) -> Option<Record> {
+        let id = match call {
+            CallRef::Id(id) => id,
+            CallRef::Last => CallId::new(self.last.load(Relaxed))?,
+        };
+        let place = self.place(id)?.lock().unwrap_or_else(PoisonError::into_inner);
+        (place.id == Some(id)).then(|| place.clone())
+    }
+
+    /// How often something was not written down.
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed.load(Relaxed)
+    }
+
+    /// Keeps a snapshot for the decisions that are made by it.
+    pub(crate) fn keep(&self, state: &Arc<State>) {
+        if self.places.is_empty() {
+            return;
+        }
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        states.push_back(state.clone());
+        let nodes = |state: &Arc<State>| state.slate.members().len();
+        let mut kept: usize = states.iter().map(nodes).sum();
+        while states.len() > 1 && (states.len() > STATES_MAX || kept > NODES_MAX) {
+            kept -= states.pop_front().as_ref().map_or(0, nodes);
+        }
+    }
+
+    fn place(&self, id: CallId) -> Option<&Mutex<Record>> {
+        let index = id.0.get().checked_rem(self.places.len() as u64)?;
+        self.places.get(usize::try_from(index).ok()?)
+    }
+
+    fn visit<T>(&self, id: CallId, visit: impl FnOnce(&mut Record) -> T) -> Option<T> {
+        let visited = match self.place(id)?.try_lock() {
+            Ok(mut record) => (record.id <= Some(id)).then(|| visit(&mut record)),
+            Err(TryLockError::Poisoned(poisoned)) => Some(visit(&mut poisoned.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if visited.is_none() {
+            self.missed.fetch_add(1, Relaxed);
+        }
+        visited
+    }
+}
+
+#[cfg(test)]
+mod tests;

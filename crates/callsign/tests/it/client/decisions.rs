@@ -1,0 +1,250 @@
+//! What a channel says of calls that it has made: each kind of reason is named, and so is what was tried.
+
+use std::{sync::Arc, time::Duration};
+
+use callsign::{
+    CallOptions, Channel,
+    client::{CallExplanation, CallId, CallRef, ChannelBuilder, HealthCheck, HedgePolicy, MethodPolicy, Why},
+    core::{
+        Node,
+        health::HealthConfig,
+        memory::MemoryRegistry,
+        model::NodeBuilder,
+        registry::{Lease, RegisterOptions, Registry},
+        select::{Filter, Outcome, Shape, Strategy},
+    },
+};
+use callsign_examples::greeter::greeter_client::GreeterClient;
+
+use super::{
+    Count, builder, fixed, node, nowhere,
+    peer::{self, Peer},
+    until, with,
+};
+use crate::support::{PATIENCE, Running, run, soon};
+
+async fn server() -> Running {
+    run(&MemoryRegistry::new(), |builder| builder.unregistered()).await
+}
+
+async fn register(
+    registry: &MemoryRegistry,
+    server: &Running,
+    id: &str,
+    change: impl FnOnce(NodeBuilder) -> NodeBuilder,
+) -> Box<dyn Lease> {
+    let address = server.handle.local_addr().to_string();
+    let node = change(Node::builder("greeter", id, address)).build().unwrap();
+    registry.register(&Arc::new(node), &RegisterOptions::default()).await.unwrap()
+}
+
+async fn settled(builder: ChannelBuilder) -> Channel {
+    let channel = builder.build().unwrap();
+    assert!(channel.settled(PATIENCE).await, "{}", channel.explain(&CallOptions::new()));
+    channel
+}
+
+/// Makes a call, and gives what is said of it by the id that is on its reply.
+async fn call(channel: &Channel, options: CallOptions) -> CallExplanation {
+    let made = soon("the call", GreeterClient::new(channel.clone()).hello(with(options, "x"))).await;
+    let id = match &made {
+        Ok(reply) => {
+            let id = *reply.extensions().get::<CallId>().expect("an id among the extensions");
+            assert_eq!(reply.metadata().get("callsign-call-id").unwrap(), &id.to_string());
+            id
+        }
+        Err(status) => status.metadata().get("callsign-call-id").unwrap().to_str().unwrap().parse().unwrap(),
+    };
+    drop(made);
+    let explanation = channel.explain_call(CallRef::Id(id)).expect("it is remembered");
+    assert_eq!((explanation.id, &*explanation.method), (id, "/greeter.Greeter/Hello"));
+    assert_eq!(channel.explain_call(CallRef::Last).unwrap().id, id);
+    assert!(explanation.outcome.is_some(), "{explanation}");
+    explanation
+}
+
+/// The call went past this node for this reason, in the words that the next call has for it, and the first line says so.
+#[track_caller]
+fn names(channel: &Channel, options: &CallOptions, call: &CallExplanation, id: &str, code: &str, words: &str) {
+    let said = call.nodes.iter().find(|node| node.node.id() == id).expect("a node of that id");
+    assert!(!said.is_candidate(), "{call}");
+    assert_eq!(said.obstacle.as_ref().map(|obstacle| obstacle.code()), Some(code), "{call}");
+    assert!(said.remark().unwrap().contains(words), "{call}");
+    let text = call.to_string();
+    let first = text.lines().next().unwrap();
+    assert!(first.contains(" took the call and answered after "), "{first}");
+    assert!(first.contains(&format!("{id} was passed over: ")) && first.contains(words), "{first}");
+    let next = channel.explain(options);
+    let next = next.nodes.iter().find(|node| node.node.id() == id).unwrap();
+    assert_eq!(next.obstacle.as_ref().map(|obstacle| obstacle.code()), Some(code));
+    let json = serde_json::to_value(call).unwrap();
+    let shown = json["nodes"].as_array().unwrap().iter().find(|node| node["id"] == id).unwrap();
+    assert_eq!((&json["summary"], &shown["because"]), (&first.into(), &code.into()));
+}
+
+#[tokio::test]
+async fn a_call_past_the_wrong_zone_says_so() {
+    let (registry, server) = (MemoryRegistry::new(), server().await);
+    let _here = register(&registry, &server, "here", |node| node.zone("eu-1a")).await;
+    let _there = register(&registry, &server, "there", |node| node.zone("eu-1b")).await;
+    let options = CallOptions::new();
+    let channel = settled(builder(&registry).filter(Filter::zone("eu-1a"))).await;
+    let made = call(&channel, options.clone()).await;
+    names(&channel, &options, &made, "there", "filter", "zone=eu-1a is asked for, and it has eu-1b");
+
+    let channel = settled(builder(&registry).shape(Shape::default().near(["eu-1a"]))).await;
+    let made = call(&channel, options.clone()).await;
+    names(&channel, &options, &made, "there", "zone", "nearer nodes, in eu-1a, can take all calls");
+}
+
+#[tokio::test]
+async fn a_call_past_a_node_that_drains_says_so() {
+    let (registry, stays, leaves) = (MemoryRegistry::new(), server().await, server().await);
+    let _stays = register(&registry, &stays, "stays", |node| node).await;
+    let _leaving = register(&registry, &leaves, "leaves", |node| node.weight(0)).await;
+    let options = CallOptions::new();
+    let channel = settled(builder(&registry)).await;
+    let made = call(&channel, options.clone()).await;
+    names(&channel, &options, &made, "leaves", "draining", "its weight is 0: it is draining, or wants no calls");
+
+    let addresses = [("stays", stays.handle.local_addr()), ("leaves", leaves.handle.local_addr())];
+    leaves.handle.health().set_healthy(false);
+    let channel = settled(fixed(addresses).health_check(HealthCheck::default())).await;
+    let made = call(&channel, options.clone()).await;
+    names(&channel, &options, &made, "leaves", "not-serving", "it is not serving");
+}
+
+#[tokio::test]
+async fn a_call_past_an_ejected_node_says_what_led_to_it() {
+    let (one, other) = (server().await, server().await);
+    let addresses = [("bad", one.handle.local_addr()), ("good", other.handle.local_addr())];
+    let brief = HealthConfig::default().ejection(Duration::from_secs(60), Duration::from_secs(60)).unwrap();
+    let channel = settled(fixed(addresses).strategy(Strategy::RoundRobin).health(brief)).await;
+    let bad = node("bad", one.handle.local_addr());
+    for _ in 0..5 {
+        channel.mark(bad.id(), Outcome::Failure, Duration::from_millis(1));
+    }
+    let options = CallOptions::new();
+    until("it is ejected", || channel.explain(&options).nodes.iter().any(|node| !node.is_candidate())).await;
+    let made = call(&channel, options.clone()).await;
+    names(&channel, &options, &made, "bad", "ejected", "it is ejected: 5 calls failed in a row; for another");
+}
+
+#[tokio::test]
+async fn a_call_past_another_version_says_so_and_one_that_finds_none_too() {
+    let (registry, server) = (MemoryRegistry::new(), server().await);
+    let _old = register(&registry, &server, "old", |node| node.version("1.9")).await;
+    let _new = register(&registry, &server, "new", |node| node.version("2.0")).await;
+    let channel = settled(builder(&registry)).await;
+    let options = CallOptions::new().filter(Filter::version("2"));
+    let made = call(&channel, options.clone()).await;
+    names(&channel, &options, &made, "old", "filter", "version=2 is asked for, and it has 1.9");
+    assert_eq!(made.filters.as_deref(), Some("version=2"));
+
+    let nobody = CallOptions::new().filter(Filter::version("3"));
+    let made = call(&channel, nobody.clone()).await;
+    let next = channel.explain(&nobody).summary;
+    assert_eq!(made.summary, format!("the call failed with UNAVAILABLE: {next}"));
+    assert!(next.contains("version=3"), "{next}");
+    let reasons = made.nodes.iter().map(|node| node.remark().unwrap());
+    assert!(reasons.clone().count() == 2 && reasons.clone().all(|reason| reason.contains("version=3")), "{made}");
+}
+
+#[tokio::test]
+async fn a_call_past_a_node_outside_of_the_subset_says_so() {
+    let (registry, server) = (MemoryRegistry::new(), server().await);
+    let mut leases = Vec::new();
+    for id in ["a", "b", "c"] {
+        leases.push(register(&registry, &server, id, |node| node).await);
+    }
+    let options = CallOptions::new();
+    let channel = settled(builder(&registry).subset(2)).await;
+    let made = call(&channel, options.clone()).await;
+    let outside: Vec<_> = made.nodes.iter().filter(|node| !node.is_candidate()).collect();
+    assert_eq!(outside.len(), 1, "{made}");
+    let id = outside[0].node.id().to_string();
+    names(&channel, &options, &made, &id, "subset", "outside the subset: this client keeps to 2 of the 3 nodes");
+}
+
+#[tokio::test]
+async fn each_attempt_says_what_came_of_it() {
+    let (count, good) = (Count::default(), Count::default());
+    let busy = Peer::serve(move |request, respond| {
+        count.add();
+        peer::unavailable(request, respond, "too much to do")
+    });
+    let (busy, good) = (busy.await, Peer::counted(&good).await);
+    let nodes = [("busy", busy.address), ("good", good.address)];
+    let channel = settled(fixed(nodes).strategy(Strategy::RoundRobin).health(HealthConfig::off())).await;
+    let options = CallOptions::new().idempotent(true);
+    // Each in turn: one of two calls begins at the busy one.
+    let made = [call(&channel, options.clone()).await, call(&channel, options).await];
+    let made = made.iter().find(|made| made.attempts.len() == 2).expect("a call that was made again");
+    let [first, second] = &*made.attempts else { panic!("{made}") };
+    assert_eq!((first.node.as_ref().unwrap().as_str(), first.why), ("busy", Why::First));
+    assert_eq!(first.fate, "it answered UNAVAILABLE: too much to do");
+    assert_eq!((second.node.as_ref().unwrap().as_str(), second.why), ("good", Why::Retry));
+    assert_eq!((second.inflight, &*second.fate), (Some(1), "it answered"));
+    assert!(first.lost.unwrap() <= made.outcome.as_ref().unwrap().elapsed, "{made}");
+    assert_eq!(made.outcome.as_ref().unwrap().status.as_deref(), Some("OK"));
+    let ending = "since busy failed: it answered UNAVAILABLE: too much to do";
+    assert!(made.summary.starts_with("good took the call and answered after "), "{made}");
+    assert!(made.summary.ends_with(ending), "{made}");
+    let tried = made.nodes.iter().find(|node| node.node.id() == "busy").unwrap();
+    assert_eq!(tried.obstacle.as_ref().map(|obstacle| obstacle.code()), Some("tried"));
+}
+
+#[tokio::test]
+async fn an_attempt_that_another_one_overtook_says_so() {
+    let deaf = Peer::serve(|request, respond| async move {
+        peer::read(request.into_body()).await;
+        let _held = respond;
+        std::future::pending::<()>().await;
+    });
+    let (deaf, good) = (deaf.await, Peer::counted(&Count::default()).await);
+    let hedge = HedgePolicy::new().delay(Duration::from_millis(20)).share(10.0).unwrap();
+    let policy = MethodPolicy::new().idempotent(true).hedge(hedge);
+    let nodes = fixed([("deaf", deaf.address), ("good", good.address)]).method("*", policy).unwrap();
+    let channel = settled(nodes.strategy(Strategy::RoundRobin).health(HealthConfig::off())).await;
+    let made = [call(&channel, CallOptions::new()).await, call(&channel, CallOptions::new()).await];
+    let made = made.iter().find(|made| made.attempts.len() == 2).expect("a call that was hedged");
+    let [first, second] = &*made.attempts else { panic!("{made}") };
+    assert_eq!((first.node.as_ref().unwrap().as_str(), &*first.fate), ("deaf", "it was called off"));
+    assert_eq!((second.node.as_ref().unwrap().as_str(), second.why), ("good", Why::Hedge));
+    assert_eq!(second.fate, "it answered");
+}
+
+#[tokio::test]
+async fn a_call_that_its_caller_drops_says_where_it_was() {
+    let server = server().await;
+    let channel = settled(fixed([("a", server.handle.local_addr())])).await;
+    let mut client = GreeterClient::new(channel.clone());
+    let under_way = tokio::spawn(async move { client.hello(with(CallOptions::new(), "slow")).await });
+    soon("the call arrives", server.greeter.arrived.notified()).await;
+    let made = channel.explain_call(CallRef::Last).unwrap();
+    assert_eq!((made.summary.as_str(), made.outcome.is_none()), ("a has the call, which is under way", true));
+    under_way.abort();
+    assert!(soon("the call is dropped", under_way).await.unwrap_err().is_cancelled());
+    let made = channel.explain_call(CallRef::Last).unwrap();
+    assert!(made.summary.starts_with("the caller gave the call at a up after "), "{made}");
+    assert_eq!(made.outcome.unwrap().word, "cancelled");
+}
+
+#[tokio::test]
+async fn a_call_that_reaches_nobody_says_what_its_caller_was_told() {
+    let channel = settled(fixed([("away", nowhere(1))])).await;
+    let made = call(&channel, CallOptions::new()).await;
+    assert!(made.summary.contains("the one node of greeter cannot be reached: away: "), "{made}");
+    assert_eq!(made.nodes[0].obstacle.as_ref().map(|obstacle| obstacle.code()), Some("not-ready"));
+    assert!(made.attempts.iter().all(|attempt| attempt.node.is_none()), "{made}");
+}
+
+#[tokio::test]
+async fn a_channel_that_remembers_nothing_puts_no_id_on_replies() {
+    let server = server().await;
+    let channel = settled(fixed([("a", server.handle.local_addr())]).remembered_calls(0)).await;
+    let mut client = GreeterClient::new(channel.clone());
+    let reply = soon("the reply", client.hello(with(CallOptions::new(), "x"))).await.unwrap();
+    assert!(reply.extensions().get::<CallId>().is_none() && reply.metadata().get("callsign-call-id").is_none());
+    assert!(channel.explain_call(CallRef::Last).is_none());
+}
