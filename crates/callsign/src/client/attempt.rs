@@ -46,17 +46,22 @@ pub(crate) struct Head {
 
 /// A call's place on a node. Dropped without a word, it tells nothing about the node.
 pub(crate) struct Berth {
-    /// For the report, if the caller wants one.
-    pub(crate) node: Option<Arc<Node>>,
+    /// For the report, if the caller wants one. Boxed, since hardly any does.
+    pub(crate) told: Option<Box<Told>>,
     pub(crate) link: Arc<Link>,
     pub(crate) ticket: Ticket,
-    /// Why it is another node than the shape asks for.
-    pub(crate) instead: Option<Arc<str>>,
     pub(crate) since: Instant,
     /// Which of the call's choices it is.
     pub(crate) choice: u32,
     /// What the request went out on.
     pub(crate) connection: Option<Arc<Connection>>,
+}
+
+/// What a report tells of a berth.
+pub(crate) struct Told {
+    pub(crate) node: Arc<Node>,
+    /// Why it is another node than the shape asks for.
+    pub(crate) instead: Option<Arc<str>>,
 }
 
 /// Why there is no answer.

@@ -10,7 +10,7 @@ use callsign_net::{Connection, Slot};
 use tokio::time::Instant;
 
 use super::{
-    attempt::Berth,
+    attempt::{Berth, Told},
     decisions::{Choice, Fate, Taken, Why},
     explain,
     failure::Failure,
@@ -109,7 +109,7 @@ impl Journey {
                 plan.settle(berth.choice, Fate::Unused("its connection had just ended"));
                 return Ok(Step::Again);
             }
-            Way::Full if search.full < FULL_MAX && options.place.is_none() => {
+            Way::Full if search.full < FULL_MAX && options.place().is_none() => {
                 search.full += 1;
                 plan.settle(berth.choice, Fate::Unused(FULL));
                 self.past_mut().exclude.push(berth.link.id.clone());
@@ -138,17 +138,16 @@ impl Journey {
     pub(super) fn pick(&self, plan: &Plan, since: Instant, why: Why) -> Result<Berth, explain::Shortage> {
         let (roster, options) = (plan.channel.roster(), &plan.options);
         let state = roster.state();
-        let exclude = match options.place {
+        let exclude = match options.place() {
             None => self.shunned(&state),
             Some(_) => Cow::Borrowed(&[][..]),
         };
         let seed = roster.draw_seed();
-        let request =
-            PickRequest { filters: Some(&options.filters), exclude: &exclude, hash: options.hash };
+        let request = PickRequest { filters: Some(&options.filters), exclude: &exclude, hash: options.hash };
         let mut found = find(plan, &state, &request, seed, since);
         let choice = plan.decisions().write(plan.id, |record| {
             let found = match &found {
-                Ok(Berth { link, instead, .. }) => {
+                Ok((Berth { link, .. }, instead)) => {
                     let inflight = link.load.inflight();
                     Ok(Taken { id: link.id.clone(), inflight, instead: instead.clone() })
                 }
@@ -164,51 +163,44 @@ impl Journey {
                 fate: Fate::UnderWay,
             })
         });
-        if let (Ok(berth), Some(choice)) = (&mut found, choice) {
+        if let (Ok((berth, _)), Some(choice)) = (&mut found, choice) {
             berth.choice = choice;
         }
-        found
+        found.map(|(berth, _)| berth)
     }
 }
 
-/// A node for the call, by one snapshot.
+/// A node for the call, by one snapshot; and why it is another one than the shape asks for.
 fn find(
     plan: &Plan,
     state: &State,
     request: &PickRequest<'_>,
     seed: u64,
     since: Instant,
-) -> Result<Berth, explain::Shortage> {
+) -> Result<(Berth, Option<Arc<str>>), explain::Shortage> {
     let (roster, options) = (plan.channel.roster(), &plan.options);
-    let berth = |node: &Arc<Node>, link, ticket, instead| Berth {
-        node: options.report.then(|| node.clone()),
-        link,
-        ticket,
-        instead,
-        since,
-        choice: 0,
-        connection: None,
+    let berth = |node: &Arc<Node>, link, ticket, instead: Option<Arc<str>>| {
+        let told = options.report.then(|| Box::new(Told { node: node.clone(), instead: instead.clone() }));
+        (Berth { told, link, ticket, since, choice: 0, connection: None }, instead)
     };
-    let found = match options.place.as_deref() {
+    let found = match options.place() {
         None => state.slate.pick(request, &mut Rng::with_seed(seed)).map(|picked| {
             let Member { node, handle, .. } = picked.member;
             berth(node, handle.clone(), picked.ticket, picked.instead)
         }),
-        Some(Place::Node(id)) => {
-            match state.slate.members().iter().find(|member| member.node.id() == id) {
-                Some(Member { node, load, handle }) if load.is_ready() => {
-                    Ok(berth(node, handle.clone(), load.ticket(), None))
-                }
-                Some(member) => return Err(unready(&member.handle)),
-                None if state.slate.members().is_empty() => Err(NoPick::Empty),
-                None => {
-                    return Err(explain::Shortage {
-                        hopeful: false,
-                        message: format!("{} has no node {id}", roster.service),
-                    });
-                }
+        Some(Place::Node(id)) => match state.slate.members().iter().find(|member| member.node.id() == id) {
+            Some(Member { node, load, handle }) if load.is_ready() => {
+                Ok(berth(node, handle.clone(), load.ticket(), None))
             }
-        }
+            Some(member) => return Err(unready(&member.handle)),
+            None if state.slate.members().is_empty() => Err(NoPick::Empty),
+            None => {
+                return Err(explain::Shortage {
+                    hopeful: false,
+                    message: format!("{} has no node {id}", roster.service),
+                });
+            }
+        },
         Some(Place::Address(address)) => match roster.pin(address) {
             Some((node, link)) if link.load.is_ready() => {
                 let ticket = link.load.ticket();

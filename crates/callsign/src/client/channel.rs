@@ -21,8 +21,8 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
-    CallExplanation, CallOptions, CallRef, ChannelBuilder, ChannelMeter, Explanation, HashBy, NodeStatus, ResponseBody, RetryPolicy,
-    Target, call, explain,
+    CallExplanation, CallOptions, CallRef, ChannelBuilder, ChannelMeter, Explanation, HashBy, NodeStatus,
+    ResponseBody, RetryPolicy, Target, call, explain,
     link::Link,
     methods::Methods,
     pool::Pool,

@@ -183,7 +183,7 @@ fn seated(
     let Member { node, load, handle } = member;
     let status = handle.status(node.clone(), roster.health().verdict(&node.key()), now);
     let against = |why| Obstacle::of(why, &status, now);
-    let (share, instead, obstacle) = match options.place.as_deref() {
+    let (share, instead, obstacle) = match options.place() {
         Some(place) if !is_meant(place, member) => (0.0, None, Some(Obstacle::NotMeant)),
         Some(_) if load.is_ready() => (1.0, None, None),
         Some(_) => (0.0, None, Some(against(PassedOver::NotReady))),

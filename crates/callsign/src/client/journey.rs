@@ -1,9 +1,9 @@
 //! A call's way through as many nodes as it takes: which attempt leads to another one, and which does not.
 
-use std::{future::poll_fn, pin::Pin, sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use callsign_core::{Node, NodeId, retry::Backoff, select::Outcome};
+use callsign_core::{NodeId, retry::Backoff, select::Outcome};
 use callsign_net::ErrorKind;
 use http::Response;
 use http_body::Body;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Code,
-    attempt::{Answer, Berth, Fault, Head},
+    attempt::{Answer, Berth, Fault, Head, Told},
     decisions::CallId,
     failure::Failure,
     link::describe,
@@ -201,7 +201,7 @@ impl Journey {
     {
         let Answer { response, mut outgoing, at } = answer;
         let Plan { channel, time, id, .. } = plan;
-        let Some(berth) = self.berth.take() else { return Response::new(ResponseBody::empty()) };
+        let Some(mut berth) = self.berth.take() else { return Response::new(ResponseBody::empty()) };
         body.commit();
         let sending = (!outgoing.is_done()).then(|| {
             let stop = CancellationToken::new();
@@ -214,7 +214,7 @@ impl Journey {
             });
             guard
         });
-        let report = berth.node.clone().map(|node| self.report(channel.roster(), id, node, &berth, at));
+        let report = berth.told.take().map(|told| self.report(channel.roster(), id, *told, &berth, at));
         let (mut parts, stream) = response.into_parts();
         let outcome = response::outcome_of_head(parts.status, &parts.headers);
         if let Some(report) = report {
@@ -226,7 +226,7 @@ impl Journey {
             Some(id) => id.sign(&mut parts.headers, &mut parts.extensions),
             None => drop(parts.headers.remove(&names::CALL_ID)),
         }
-        let Berth { node: _, link, ticket, instead: _, since, choice, connection } = berth;
+        let Berth { told: _, link, ticket, since, choice, connection } = berth;
         let call = response::Call {
             link,
             connection,
@@ -248,16 +248,16 @@ impl Journey {
         &mut self,
         roster: &Roster,
         id: Option<CallId>,
-        node: Arc<Node>,
+        told: Told,
         berth: &Berth,
         at: Instant,
     ) -> CallReport {
         CallReport {
             id,
-            node,
+            node: told.node,
             address: berth.link.address.to_string(),
             strategy: roster.strategy.name().into(),
-            instead: berth.instead.clone(),
+            instead: told.instead,
             attempts: self.attempts,
             tried: self.past.take().map(|past| past.tried).unwrap_or_default(),
             elapsed: at - self.since,

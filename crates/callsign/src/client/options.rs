@@ -25,18 +25,17 @@ use crate::{Deadline, PreviousAttempts, trace::TraceContext};
 pub struct CallOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) filters: Filters,
-    /// Apart, since hardly any call has one and it would make the future of every call larger.
-    pub(crate) place: Option<Box<Place>>,
     pub(crate) hash: Option<u64>,
     pub(crate) idempotent: Option<bool>,
     pub(crate) wait_for_ready: Option<bool>,
     pub(crate) report: bool,
-    /// What few calls have.
+    /// What few calls have: it would make the future of every call larger.
     rare: Option<Box<Rare>>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Rare {
+    place: Option<Place>,
     retry: Option<RetryPolicy>,
     /// Of the call that this one is made for.
     deadline: Option<Deadline>,
@@ -120,13 +119,13 @@ impl CallOptions {
 
     /// Only this node.
     pub fn node(mut self, id: NodeId) -> Self {
-        self.place = Some(Box::new(Place::Node(id)));
+        self.rare.get_or_insert_default().place = Some(Place::Node(id));
         self
     }
 
     /// Exactly this address, whether or not a node with it is registered.
     pub fn address(mut self, address: Address) -> Self {
-        self.place = Some(Box::new(Place::Address(address)));
+        self.rare.get_or_insert_default().place = Some(Place::Address(address));
         self
     }
 
@@ -178,6 +177,11 @@ impl CallOptions {
     pub fn report(mut self, report: bool) -> Self {
         self.report = report;
         self
+    }
+
+    /// The place that the caller has chosen itself.
+    pub(super) fn place(&self) -> Option<&Place> {
+        self.rare.as_ref()?.place.as_ref()
     }
 
     pub(super) fn retry_policy(&self) -> Option<&RetryPolicy> {

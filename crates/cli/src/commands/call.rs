@@ -2,6 +2,7 @@
 
 mod body;
 mod dial;
+mod explained;
 mod headers;
 mod outcome;
 mod recorder;
@@ -54,6 +55,9 @@ pub(crate) struct Args {
     /// Wait for a node when there is none, as long as the timeout allows
     #[arg(long)]
     pub(super) wait: bool,
+    /// Say why it was that node, or why none answered: on stderr, as JSON with -o json
+    #[arg(long)]
+    pub(super) explain: bool,
     /// Do not say which node answered
     #[arg(long, short)]
     pub(super) quiet: bool,

@@ -57,15 +57,17 @@ impl Out {
     ///
     /// When stdout cannot be written; quietly so when its reader has gone.
     pub(crate) fn print(&self, answer: &impl Render) -> Result<()> {
-        let text = match self.format() {
-            format @ (Format::Table | Format::Wide) => {
-                lines(&answer.text(format == Format::Wide, self.paint))
-            }
-            Format::Json => json(answer.data(), true)?,
-            Format::Yaml => yaml::emit(&Doc::of(answer.data()).map_err(|error| not_json(&error))?),
-            Format::Name => lines(&answer.names()),
-        };
-        self.write(&text)
+        self.write(&self.form(answer, self.paint)?)
+    }
+
+    /// Says the whole of an answer on stderr, where it is not what was asked for in the first place.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written as JSON.
+    pub(crate) fn tell(&self, answer: &impl Render) -> Result<()> {
+        self.say(self.form(answer, self.talk)?.trim_end());
+        Ok(())
     }
 
     /// Prints one item of a stream: JSON on one line, YAML as a document of its own.
@@ -99,6 +101,15 @@ impl Out {
     /// Says something on stderr. Nobody listening is no reason to stop.
     pub(crate) fn say(&self, text: &str) {
         let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    fn form(&self, answer: &impl Render, paint: Paint) -> Result<String> {
+        Ok(match self.format() {
+            format @ (Format::Table | Format::Wide) => lines(&answer.text(format == Format::Wide, paint)),
+            Format::Json => json(answer.data(), true)?,
+            Format::Yaml => yaml::emit(&Doc::of(answer.data()).map_err(|error| not_json(&error))?),
+            Format::Name => lines(&answer.names()),
+        })
     }
 
     /// Says something of little weight on stderr.

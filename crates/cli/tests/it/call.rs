@@ -153,6 +153,38 @@ fn the_services_own_status_and_the_want_of_a_node_end_otherwise() {
 }
 
 #[test]
+fn a_call_is_explained_on_stderr() {
+    let (world, _node) = greeter();
+    let _other = world.node("greeter-2", "2.0.0", "green");
+    let ran = call(&world, &[HELLO, "--name", "x", "--group", "green", "-q", "--explain"]);
+    assert_eq!((ran.json()["node"].as_str(), ran.code), (Some("greeter-2"), Some(0)));
+    let first = ran.stderr.lines().next().unwrap();
+    assert!(first.starts_with("greeter-2 took the call and answered after "), "{first}");
+    assert!(
+        first.ends_with("; greeter-1 was passed over: group=green is asked for, and it has blue"),
+        "{first}"
+    );
+    let ran = call(&world, &[HELLO, "--name", "x", "--group", "green", "-q", "--explain", "-o", "json"]);
+    let explained: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert_eq!(ran.json()["node"], "greeter-2");
+    assert_eq!(
+        (&explained["attempts"][0]["node"], &explained["method"]),
+        (&json!("greeter-2"), &json!("/greeter.Greeter/Hello"))
+    );
+    assert_eq!(
+        (&explained["nodes"][0]["because"], &explained["nodes"][0]["id"]),
+        (&json!("filter"), &json!("greeter-1"))
+    );
+
+    // One that reaches nobody says why, in the words of `callsign explain`.
+    let ran = call(&world, &[HELLO, "--name", "x", "--group", "red", "--explain"]);
+    ran.fails(5, &["the call failed with UNAVAILABLE: greeter: none of 2 nodes passes group=red"]);
+    let explained = world.run(&["explain", "greeter", "--group", "red"]);
+    let summary = explained.stdout.lines().next().unwrap();
+    assert!(ran.stderr.lines().next().unwrap().ends_with(summary), "{}", ran.stderr);
+}
+
+#[test]
 fn filters_choose_the_node() {
     let (world, _node) = greeter();
     let _other = world.node("greeter-2", "2.0.0", "green");

@@ -44,6 +44,7 @@ pub(crate) struct Record {
 pub(crate) struct Asked {
     pub(crate) filters: Filters,
     pub(crate) hash: Option<u64>,
+    /// Boxed, since hardly any call has one.
     pub(crate) place: Option<Box<Place>>,
 }
 
@@ -96,7 +97,11 @@ pub(crate) enum Fate {
     /// It gave the call's answer.
     Answered,
     /// It did not, and this is how its attempt ended.
-    Lost { outcome: Outcome, reason: String, after: Duration },
+    Lost {
+        outcome: Outcome,
+        reason: String,
+        after: Duration,
+    },
 }
 
 /// What came of a call.
@@ -175,14 +180,20 @@ impl Record {
 
 impl Asked {
     pub(crate) fn of(options: &CallOptions) -> Self {
-        let CallOptions { filters, hash, place, .. } = options;
-        Self { filters: filters.clone(), hash: *hash, place: place.clone() }
+        let CallOptions { filters, hash, .. } = options;
+        let place = options.place().map(|place| Box::new(place.clone()));
+        Self { filters: filters.clone(), hash: *hash, place }
     }
 
     /// As the options of a call that asks the same.
     pub(crate) fn options(&self) -> CallOptions {
-        let mut options = CallOptions::new();
-        Self { filters: options.filters, hash: options.hash, place: options.place } = self.clone();
+        let Self { filters, hash, place } = self.clone();
+        let mut options = match place.map(|place| *place) {
+            None => CallOptions::new(),
+            Some(Place::Node(id)) => CallOptions::new().node(id),
+            Some(Place::Address(address)) => CallOptions::new().address(address),
+        };
+        (options.filters, options.hash) = (filters, hash);
         options
     }
 }

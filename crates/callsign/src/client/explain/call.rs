@@ -208,7 +208,9 @@ fn summary(record: &Record, nodes: &[NodeExplanation]) -> String {
         },
     };
     let lost = sent().filter_map(|choice| match &choice.fate {
-        Fate::Lost { outcome, reason, .. } if *outcome != Outcome::Cancelled => Some((id_of(choice)?, reason)),
+        Fate::Lost { outcome, reason, .. } if *outcome != Outcome::Cancelled => {
+            Some((id_of(choice)?, reason))
+        }
         _ => None,
     });
     let lost: Vec<_> = lost.collect();

@@ -71,7 +71,7 @@ fn nobody(roster: &Roster, state: &State, options: &CallOptions, nodes: &[NodeEx
         format!("{} does not take the next call: {}", node.node.id(), node.remark().unwrap_or_default())
     };
     let meant = |node: &&NodeExplanation| node.obstacle != Some(Obstacle::NotMeant);
-    match (options.place.as_deref(), nodes.iter().find(meant)) {
+    match (options.place(), nodes.iter().find(meant)) {
         (Some(_), Some(node)) => return one(node),
         (Some(Place::Node(id)), None) => return format!("{service} has no node {id}"),
         (Some(Place::Address(address)), None) => {

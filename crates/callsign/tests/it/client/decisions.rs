@@ -65,7 +65,14 @@ async fn call(channel: &Channel, options: CallOptions) -> CallExplanation {
 
 /// The call went past this node for this reason, in the words that the next call has for it, and the first line says so.
 #[track_caller]
-fn names(channel: &Channel, options: &CallOptions, call: &CallExplanation, id: &str, code: &str, words: &str) {
+fn names(
+    channel: &Channel,
+    options: &CallOptions,
+    call: &CallExplanation,
+    id: &str,
+    code: &str,
+    words: &str,
+) {
     let said = call.nodes.iter().find(|node| node.node.id() == id).expect("a node of that id");
     assert!(!said.is_candidate(), "{call}");
     assert_eq!(said.obstacle.as_ref().map(|obstacle| obstacle.code()), Some(code), "{call}");
@@ -105,7 +112,14 @@ async fn a_call_past_a_node_that_drains_says_so() {
     let options = CallOptions::new();
     let channel = settled(builder(&registry)).await;
     let made = call(&channel, options.clone()).await;
-    names(&channel, &options, &made, "leaves", "draining", "its weight is 0: it is draining, or wants no calls");
+    names(
+        &channel,
+        &options,
+        &made,
+        "leaves",
+        "draining",
+        "its weight is 0: it is draining, or wants no calls",
+    );
 
     let addresses = [("stays", stays.handle.local_addr()), ("leaves", leaves.handle.local_addr())];
     leaves.handle.health().set_healthy(false);
@@ -147,7 +161,10 @@ async fn a_call_past_another_version_says_so_and_one_that_finds_none_too() {
     assert_eq!(made.summary, format!("the call failed with UNAVAILABLE: {next}"));
     assert!(next.contains("version=3"), "{next}");
     let reasons = made.nodes.iter().map(|node| node.remark().unwrap());
-    assert!(reasons.clone().count() == 2 && reasons.clone().all(|reason| reason.contains("version=3")), "{made}");
+    assert!(
+        reasons.clone().count() == 2 && reasons.clone().all(|reason| reason.contains("version=3")),
+        "{made}"
+    );
 }
 
 #[tokio::test]
@@ -163,7 +180,14 @@ async fn a_call_past_a_node_outside_of_the_subset_says_so() {
     let outside: Vec<_> = made.nodes.iter().filter(|node| !node.is_candidate()).collect();
     assert_eq!(outside.len(), 1, "{made}");
     let id = outside[0].node.id().to_string();
-    names(&channel, &options, &made, &id, "subset", "outside the subset: this client keeps to 2 of the 3 nodes");
+    names(
+        &channel,
+        &options,
+        &made,
+        &id,
+        "subset",
+        "outside the subset: this client keeps to 2 of the 3 nodes",
+    );
 }
 
 #[tokio::test]
@@ -245,6 +269,8 @@ async fn a_channel_that_remembers_nothing_puts_no_id_on_replies() {
     let channel = settled(fixed([("a", server.handle.local_addr())]).remembered_calls(0)).await;
     let mut client = GreeterClient::new(channel.clone());
     let reply = soon("the reply", client.hello(with(CallOptions::new(), "x"))).await.unwrap();
-    assert!(reply.extensions().get::<CallId>().is_none() && reply.metadata().get("callsign-call-id").is_none());
+    assert!(
+        reply.extensions().get::<CallId>().is_none() && reply.metadata().get("callsign-call-id").is_none()
+    );
     assert!(channel.explain_call(CallRef::Last).is_none());
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use callsign::client::CallRef;
 use futures_util::{Stream, StreamExt as _, stream};
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use serde_json::{Map, Value};
@@ -11,6 +12,7 @@ use tonic::{Request, Status, client::Grpc, codegen::http::uri::PathAndQuery};
 use super::{
     Args, Dial, Recorder,
     body::{Bodies, Source},
+    explained::Explained,
     outcome,
 };
 use crate::{
@@ -31,6 +33,8 @@ struct Caller<'a> {
     /// One reply is printed over many lines, many are printed on one each.
     pretty: bool,
     quiet: bool,
+    /// How to say why each call went where it went, if that is asked for.
+    explain: Option<Out>,
 }
 
 /// Runs the command.
@@ -43,15 +47,18 @@ pub(crate) async fn run(args: &Args, context: &Context) -> Result<()> {
     // What cannot be read is told before anybody is called.
     let bodies = Bodies::read(&sources)?;
     let dial = Dial::call(args, context).await?;
-    let mut session = Session::open(dial.channel(), |request| dial.prepare(request))
-        .await
-        .map_err(|status| outcome::no_schema(dial.target(), &status))?;
-    let schema =
-        Schema::load(&mut session).await.map_err(|status| outcome::no_schema(dial.target(), &status))?;
+    let explain = args.explain.then(|| Out { format: Some(context.out.format()), ..context.out });
+    let schema = match load(&dial).await {
+        Ok(schema) => schema,
+        Err(status) => {
+            say_why(&dial, explain)?;
+            return Err(outcome::no_schema(dial.target(), &status));
+        }
+    };
     let method = find(&schema, &args.method)?;
     let out = Out { format: context.out.format.or(Some(Format::Json)), ..context.out };
     let pretty = !Shape::of(&method).gives_many() && !sources.contains(&Source::Stdin);
-    let caller = Caller { dial: &dial, method: &method, out, pretty, quiet: args.quiet };
+    let caller = Caller { dial: &dial, method: &method, out, pretty, quiet: args.quiet, explain };
     let messages = messages(bodies, method.clone(), sources.is_empty(), fields);
     let result = if Shape::of(&method).takes_many() {
         caller.call_with_all(messages).await
@@ -142,6 +149,7 @@ impl Caller<'_> {
         if let (Some(report), false) = (&report, self.quiet) {
             self.out.note(&outcome::line(report));
         }
+        say_why(self.dial, self.explain)?;
         match result? {
             None => Ok(()),
             Some(status) => Err(outcome::failure(self.method, &status, report.as_ref())),
@@ -162,6 +170,20 @@ impl Caller<'_> {
                 self.out.print_item(&reply)?;
             }
         }
+    }
+}
+
+/// Asks a node for the schema of the service.
+async fn load(dial: &Dial) -> Result<Schema, Status> {
+    let mut session = Session::open(dial.channel(), |request| dial.prepare(request)).await?;
+    Schema::load(&mut session).await
+}
+
+/// Says why the last call went where it went, if that is asked for.
+fn say_why(dial: &Dial, explain: Option<Out>) -> Result<()> {
+    match explain.zip(dial.channel().explain_call(CallRef::Last)) {
+        Some((out, explanation)) => out.tell(&Explained(explanation)),
+        None => Ok(()),
     }
 }
 
