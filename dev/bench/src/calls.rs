@@ -55,6 +55,7 @@ pub(crate) fn unary(settings: &Settings) -> Report {
         Way::Callsign,
         Way::CallsignLeastRequest,
         Way::CallsignRoundRobin,
+        Way::CallsignForgetful,
         Way::TonicBalanced,
         Way::TonicOne,
         Way::HyperOne,

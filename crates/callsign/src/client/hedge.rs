@@ -250,7 +250,7 @@ impl<'a> Course for Field<'a> {
             return None;
         }
         self.lost.unread = false;
-        roster.meter.count_hedge();
+        plan.channel.roster().meter.count_hedge();
         Some(self.send(berth, connection, slot))
     }
 

@@ -13,6 +13,7 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
+use callsign::client::ChannelBuilder;
 use callsign_core::select::Strategy;
 use hdrhistogram::Histogram;
 use prost::Message;
@@ -118,11 +119,15 @@ pub(crate) fn main(args: &[String]) {
 
 async fn measure(way: Way, load: Load, span: Duration, addresses: &[String]) -> [f64; 5] {
     match way {
-        Way::Callsign => by_name(addresses, Strategy::default(), load, span).await,
+        Way::Callsign => by_name(addresses, |builder| builder, load, span).await,
         Way::CallsignLeastRequest => {
-            by_name(addresses, Strategy::LeastRequest { choices: 2 }, load, span).await
+            let strategy = Strategy::LeastRequest { choices: 2 };
+            by_name(addresses, |builder| builder.strategy(strategy), load, span).await
         }
-        Way::CallsignRoundRobin => by_name(addresses, Strategy::RoundRobin, load, span).await,
+        Way::CallsignRoundRobin => {
+            by_name(addresses, |builder| builder.strategy(Strategy::RoundRobin), load, span).await
+        }
+        Way::CallsignForgetful => by_name(addresses, |builder| builder.remembered_calls(0), load, span).await,
         Way::TonicBalanced => generated(way::tonic_balanced(addresses), load, span).await,
         Way::TonicOne => generated(way::tonic_one(addresses).await, load, span).await,
         Way::HyperOne => generated(way::HyperOne::connect(addresses).await, load, span).await,
@@ -131,8 +136,13 @@ async fn measure(way: Way, load: Load, span: Duration, addresses: &[String]) -> 
 }
 
 /// Calls through Callsign's channel.
-async fn by_name(addresses: &[String], strategy: Strategy, load: Load, span: Duration) -> [f64; 5] {
-    let (channel, _registrar) = way::callsign(addresses, strategy).await;
+async fn by_name(
+    addresses: &[String],
+    set: impl FnOnce(ChannelBuilder) -> ChannelBuilder,
+    load: Load,
+    span: Duration,
+) -> [f64; 5] {
+    let (channel, _registrar) = way::callsign(addresses, set).await;
     generated(channel, load, span).await
 }
 

@@ -2,9 +2,8 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use callsign_core::{
-    Node, memory::MemoryRegistry, registration::Registrar, registry::RegisterOptions, select::Strategy,
-};
+use callsign::client::ChannelBuilder;
+use callsign_core::{Node, memory::MemoryRegistry, registration::Registrar, registry::RegisterOptions};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tonic::{
@@ -21,6 +20,8 @@ pub(crate) enum Way {
     CallsignLeastRequest,
     /// The same with another strategy: each node in turn.
     CallsignRoundRobin,
+    /// The first without the memory of its calls.
+    CallsignForgetful,
     /// tonic's channel over all nodes.
     TonicBalanced,
     /// tonic's channel to one node.
@@ -31,10 +32,11 @@ pub(crate) enum Way {
     H2,
 }
 
-const WAYS: [(Way, &str); 7] = [
+const WAYS: [(Way, &str); 8] = [
     (Way::Callsign, "callsign"),
     (Way::CallsignLeastRequest, "callsign, least-request"),
     (Way::CallsignRoundRobin, "callsign, round-robin"),
+    (Way::CallsignForgetful, "callsign, no calls remembered"),
     (Way::TonicBalanced, "tonic balance_list"),
     (Way::TonicOne, "tonic, one node"),
     (Way::HyperOne, "hyper connection, one node"),
@@ -58,7 +60,10 @@ impl FromStr for Way {
 }
 
 /// Callsign's channel to a name under which all addresses are registered.
-pub(crate) async fn callsign(addresses: &[String], strategy: Strategy) -> (callsign::Channel, Registrar) {
+pub(crate) async fn callsign(
+    addresses: &[String],
+    set: impl FnOnce(ChannelBuilder) -> ChannelBuilder,
+) -> (callsign::Channel, Registrar) {
     let registry = Arc::new(MemoryRegistry::new());
     let registrar = Registrar::new(registry.clone());
     for address in addresses {
@@ -68,8 +73,7 @@ pub(crate) async fn callsign(addresses: &[String], strategy: Strategy) -> (calls
         // It is to live as long as the process.
         std::mem::forget(registration);
     }
-    let channel =
-        callsign::Channel::builder("bench").registry(registry).strategy(strategy).build().expect("a channel");
+    let channel = set(callsign::Channel::builder("bench").registry(registry)).build().expect("a channel");
     channel.ready(std::time::Duration::from_secs(10)).await.expect("a node");
     (channel, registrar)
 }
