@@ -145,11 +145,7 @@ impl Berth {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<BoxError>,
     {
-        let mut request = head.request(&self.link, self.since, plan.time.whole());
-        if let Some(trace) = plan.options.trace() {
-            let span = plan.channel.roster().rng().u64(1..);
-            trace.write(trace.child(span), request.headers_mut());
-        }
+        let request = traced(head.request(&self.link, self.since, plan.time.whole()), plan);
         let connection = self.connection.insert(connection);
         let (mut stream, mut outgoing) =
             slot.open(connection, request, body.is_end_stream()).map_err(Fault::Net)?;
@@ -193,6 +189,15 @@ impl Berth {
             connection.probe();
         }
     }
+}
+
+/// The request with the context of its trace, if it has one. Apart, since what is changed in place takes room in the future of every call.
+fn traced(mut request: Request<()>, plan: &Plan) -> Request<()> {
+    if let Some(trace) = plan.options.trace() {
+        let span = plan.channel.roster().rng().u64(1..);
+        trace.write(trace.child(span), request.headers_mut());
+    }
+    request
 }
 
 // === impl Fault ===
