@@ -3,8 +3,8 @@
 mod broken_networks;
 mod calls;
 mod dead_nodes;
-mod draining;
 mod decisions;
+mod draining;
 mod explain;
 mod goaway;
 mod hashing;
