@@ -60,6 +60,7 @@ mod roster;
 mod service_config;
 mod side_call;
 mod source;
+mod spans;
 mod speech;
 mod status;
 mod target;

@@ -26,9 +26,9 @@ use super::{
     names,
     plan::Plan,
     replay::Replay,
-    timeout,
+    spans, timeout,
 };
-use crate::{BoxError, draining::DRAINING, previous_attempts};
+use crate::{BoxError, draining::DRAINING, previous_attempts, trace::span::CallSpan};
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("callsign/", env!("CARGO_PKG_VERSION")));
 
@@ -55,6 +55,8 @@ pub(crate) struct Berth {
     pub(crate) choice: u32,
     /// What the request went out on.
     pub(crate) connection: Option<Arc<Connection>>,
+    /// Of the attempt, if somebody wants to see it.
+    pub(crate) span: Option<Box<CallSpan>>,
 }
 
 /// What a report tells of a berth.
@@ -145,7 +147,7 @@ impl Berth {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<BoxError>,
     {
-        let request = traced(head.request(&self.link, self.since, plan.time.whole()), plan);
+        let request = self.request(head, plan);
         let connection = self.connection.insert(connection);
         let (mut stream, mut outgoing) =
             slot.open(connection, request, body.is_end_stream()).map_err(Fault::Net)?;
@@ -168,8 +170,18 @@ impl Berth {
         Ok(Answer { response, outgoing, at: Instant::now() })
     }
 
+    /// Not in place: what is changed there would stay in the future of every call.
+    fn request(&self, head: &mut Head, plan: &Plan) -> Request<()> {
+        let mut request = head.request(&self.link, self.since, plan.time.whole());
+        spans::tell(self.span.as_deref(), plan, request.headers_mut());
+        request
+    }
+
     /// Takes in what the head of an answer says of the node itself.
     pub(crate) fn hear(&self, headers: &HeaderMap) {
+        if let Some(span) = &self.span {
+            span.hear(headers);
+        }
         if !headers.contains_key(&DRAINING) {
             return;
         }
@@ -182,6 +194,9 @@ impl Berth {
     /// The attempt ended so, without being the call's answer.
     pub(crate) fn mark(&self, outcome: Outcome) {
         let now = Instant::now();
+        if let Some(span) = &self.span {
+            spans::end(span, outcome);
+        }
         self.link.mark(&self.ticket, outcome, now - self.since, now);
         if outcome == Outcome::DeadlineExceeded
             && let Some(connection) = &self.connection
@@ -189,15 +204,6 @@ impl Berth {
             connection.probe();
         }
     }
-}
-
-/// The request with the context of its trace, if it has one. Apart, since what is changed in place takes room in the future of every call.
-fn traced(mut request: Request<()>, plan: &Plan) -> Request<()> {
-    if let Some(trace) = plan.options.trace() {
-        let span = plan.channel.roster().rng().u64(1..);
-        trace.write(trace.child(span), request.headers_mut());
-    }
-    request
 }
 
 // === impl Fault ===

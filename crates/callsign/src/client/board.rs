@@ -181,7 +181,7 @@ fn find(
     let (roster, options) = (plan.channel.roster(), &plan.options);
     let berth = |node: &Arc<Node>, link, ticket, instead: Option<Arc<str>>| {
         let told = options.report.then(|| Box::new(Told { node: node.clone(), instead: instead.clone() }));
-        (Berth { told, link, ticket, since, choice: 0, connection: None }, instead)
+        (Berth { told, link, ticket, since, choice: 0, connection: None, span: None }, instead)
     };
     let found = match options.place() {
         None => state.slate.pick(request, &mut Rng::with_seed(seed)).map(|picked| {

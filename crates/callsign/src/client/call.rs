@@ -132,7 +132,7 @@ fn refuse(plan: &Plan, grpc: bool, failure: Failure) -> Result<Response<Response
     Ok(response)
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 

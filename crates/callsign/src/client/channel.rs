@@ -28,8 +28,9 @@ use super::{
     pool::Pool,
     roster::{Parts, Roster},
     source::Source,
+    spans,
 };
-use crate::BoxError;
+use crate::{BoxError, trace::span};
 
 /// Calls a service by its name. Always ready, cheap to clone; all clones share connections and what was learnt.
 ///
@@ -349,6 +350,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        if span::is_wanted() {
+            return ResponseFuture(Box::pin(spans::seen(self.clone(), request)));
+        }
         ResponseFuture(Box::pin(call::call(self.clone(), request)))
     }
 }

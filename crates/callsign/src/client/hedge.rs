@@ -33,7 +33,7 @@ use super::{
     race::{Arrival, Course, Due, race},
     repeat::said,
     replay::Replay,
-    response,
+    response, spans,
 };
 use crate::BoxError;
 
@@ -184,10 +184,11 @@ fn broken(error: impl Into<BoxError>) -> Failure {
 // === impl Field ===
 
 impl<'a> Field<'a> {
-    fn send(&mut self, berth: Berth, connection: Arc<Connection>, slot: Slot) -> Runner<'a> {
+    fn send(&mut self, mut berth: Berth, connection: Arc<Connection>, slot: Slot) -> Runner<'a> {
         let plan = self.plan;
         let journey = &mut *self.journey;
         let mut head = self.head.another(journey.attempts + self.plan.options.previous_attempts());
+        berth.span = spans::of_attempt(plan, &berth.link, journey.attempts + 1, journey.attempts > 0);
         journey.attempts += 1;
         journey.past_mut().exclude.push(berth.link.id.clone());
         let mut body = Replay::new(self.frames.clone());

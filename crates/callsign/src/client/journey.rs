@@ -23,6 +23,7 @@ use super::{
     replay::Replay,
     response::{self, ResponseBody},
     roster::Roster,
+    spans,
 };
 use crate::BoxError;
 
@@ -128,6 +129,7 @@ impl Journey {
             let Some(berth) = self.berth.as_mut() else { continue };
             self.phase = Phase::Reply;
             self.attempts += 1;
+            berth.span = spans::of_attempt(plan, &berth.link, self.attempts, false);
             let lost = match berth.send(connection, slot, head, body, plan).await {
                 Ok(mut answer) => match self.weigh(&mut answer.response, plan, body) {
                     None => return Ok(answer),
@@ -217,6 +219,9 @@ impl Journey {
         let report = berth.told.take().map(|told| self.report(channel.roster(), id, *told, &berth, at));
         let (mut parts, stream) = response.into_parts();
         let outcome = response::outcome_of_head(parts.status, &parts.headers);
+        if let Some(span) = &berth.span {
+            span.hear(&parts.headers);
+        }
         if let Some(report) = report {
             parts.extensions.insert(report);
         }
@@ -226,7 +231,7 @@ impl Journey {
             Some(id) => id.sign(&mut parts.headers, &mut parts.extensions),
             None => drop(parts.headers.remove(&names::CALL_ID)),
         }
-        let Berth { told: _, link, ticket, since, choice, connection } = berth;
+        let Berth { told: _, link, ticket, since, choice, connection, span } = berth;
         let call = response::Call {
             link,
             connection,
@@ -238,6 +243,7 @@ impl Journey {
             timer: None,
             outcome,
             trace: response::Trace { id, choice, said },
+            span,
             _sending: sending,
             channel,
         };

@@ -30,12 +30,15 @@ use super::{
     repeat::message,
     timeout::Readable,
 };
+use crate::trace::span::CallSpan;
 
 /// The body of a response. The call counts as in flight on its node until the body has ended or is dropped.
 pub struct ResponseBody {
     stream: Option<Incoming>,
     grpc: bool,
     call: Option<Call>,
+    /// Of the call, if somebody wants to see it.
+    span: Option<Box<CallSpan>>,
 }
 
 /// What is to be settled when the body ends.
@@ -52,6 +55,8 @@ pub(crate) struct Call {
     pub(crate) timer: Option<Pin<Box<Sleep>>>,
     /// What the head of the response says of the outcome, if it does.
     pub(crate) outcome: Option<Outcome>,
+    /// Of the attempt, if somebody wants to see it.
+    pub(crate) span: Option<Box<CallSpan>>,
     /// Ends the sending of the request.
     pub(crate) _sending: Option<DropGuard>,
     pub(crate) trace: Trace,
@@ -71,20 +76,42 @@ pub(crate) struct Trace {
 
 impl ResponseBody {
     pub(crate) fn empty() -> Self {
-        Self { stream: None, grpc: false, call: None }
+        Self { stream: None, grpc: false, call: None, span: None }
     }
 
     pub(crate) fn new(stream: Incoming, grpc: bool, call: Call) -> Self {
-        let mut body = Self { stream: Some(stream), grpc, call: Some(call) };
+        let mut body = Self { stream: Some(stream), grpc, call: Some(call), span: None };
         if body.stream.as_ref().is_some_and(Body::is_end_stream) {
             body.end(None);
         }
         body
     }
 
+    /// The same, in a call that is seen.
+    pub(crate) fn seen(mut self, span: Box<CallSpan>) -> Self {
+        if self.stream.is_some() {
+            self.span = Some(span);
+        } else {
+            span.end_silently(self.grpc);
+        }
+        self
+    }
+
+    /// Tells the spans how the call went.
+    fn tell(&self, trailers: Option<&HeaderMap>) {
+        let attempt = self.call.as_ref().and_then(|call| call.span.as_deref());
+        for span in [attempt, self.span.as_deref()].into_iter().flatten() {
+            if let Some(trailers) = trailers {
+                span.hear(trailers);
+            }
+            span.end_silently(self.grpc);
+        }
+    }
+
     /// The stream has ended; `trailers` tell how the call went, unless the head did.
     fn end(&mut self, trailers: Option<&HeaderMap>) {
         self.stream = None;
+        self.tell(trailers);
         let Some(mut call) = self.call.take() else { return };
         if let Some(trailers) = trailers {
             call.link.read(trailers, Instant::now());
@@ -103,6 +130,10 @@ impl ResponseBody {
     /// The stream broke, or its time is over: the caller gets a status where it expects one, else an error.
     fn fail(&mut self, outcome: Outcome, failure: Failure) -> Result<Frame<Bytes>, Error> {
         self.stream = None;
+        let attempt = self.call.as_ref().and_then(|call| call.span.as_deref());
+        for span in [attempt, self.span.as_deref()].into_iter().flatten() {
+            span.end(failure.code);
+        }
         if let Some(mut call) = self.call.take() {
             let now = Instant::now();
             call.conclude(outcome, Some((failure.code, failure.message.clone())));

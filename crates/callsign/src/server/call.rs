@@ -10,6 +10,7 @@ mod body;
 mod end;
 mod refusal;
 mod request;
+mod span;
 
 use std::{
     fmt,
@@ -23,10 +24,11 @@ use std::{
 use bytes::Bytes;
 use callsign_core::select::{Probe, hash_key};
 use futures_util::FutureExt as _;
-use http::{HeaderValue, Request, Response, Version, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, Version, request::Parts};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
+use tracing::{Instrument as _, Span};
 
 pub(crate) use self::body::CallBody;
 use self::{
@@ -42,7 +44,12 @@ use super::{
     operators::{Business, Desk},
     recent::Recent,
 };
-use crate::{BoxError, PreviousAttempts, draining::DRAINING, operator, probe, trace::TraceContext};
+use crate::{
+    BoxError, PreviousAttempts,
+    draining::DRAINING,
+    operator, probe,
+    trace::{TraceContext, span::CallSpan},
+};
 
 /// How much a call matters, by its request.
 pub(crate) type Prioritise = Box<dyn Fn(&Parts) -> Priority + Send + Sync>;
@@ -82,6 +89,8 @@ struct Underway {
     since: Option<Instant>,
     /// How many others were in flight when it came.
     among: usize,
+    /// Of the call, if somebody wants to see it.
+    span: Option<Box<CallSpan>>,
 }
 
 /// A call that was received and may begin.
@@ -215,6 +224,7 @@ impl Calls {
                 Err(refused) => return Err(Box::new((overloaded(refused, grpc), underway))),
             };
             underway.since = Some(now);
+            underway.span = span::of_call(&parts, grpc, connection.peer());
             let body = match &underway.place {
                 Some(place) => Body::new(RequestBody::new(body, place.clone(), self.epoch)),
                 None => Body::new(body),
@@ -262,7 +272,8 @@ impl Calls {
             // At once, and not behind what the application does.
             _ if request.uri().path() == probe::PATH => self.tell_load(),
             _ => {
-                let handler = AssertUnwindSafe(self.handle(request)).catch_unwind();
+                let span = underway.span.as_ref().map_or_else(Span::none, |seen| seen.span().clone());
+                let handler = AssertUnwindSafe(self.handle(request)).catch_unwind().instrument(span);
                 tokio::select! {
                     // The handler first: an answer that is there is given.
                     biased;
@@ -275,6 +286,9 @@ impl Calls {
             }
         };
         underway.leave(Left::Answered);
+        if let Some(span) = &underway.span {
+            span.hear(response.headers());
+        }
         let end = if underway.calls.is_some() { end.cut_by(self.streams_end.clone()) } else { end };
         response.map(|inner| CallBody::new(inner, end, grpc, underway))
     }
@@ -321,11 +335,11 @@ impl Underway {
     fn new(calls: &Arc<Calls>) -> Self {
         calls.meter.count_started();
         let among = calls.inflight.fetch_add(1, Ordering::AcqRel);
-        Self { calls: Some(calls.clone()), place: None, settled: false, since: None, among }
+        Self { calls: Some(calls.clone()), place: None, settled: false, since: None, among, span: None }
     }
 
     fn uncounted() -> Self {
-        Self { calls: None, place: None, settled: false, since: None, among: 0 }
+        Self { calls: None, place: None, settled: false, since: None, among: 0, span: None }
     }
 
     /// The server has done what there was to do for it.
@@ -343,9 +357,22 @@ impl Underway {
         self.settled = true;
     }
 
+    /// Tells its span how it went, if it has one.
+    fn tell(&self, trailers: Option<&HeaderMap>, grpc: bool) {
+        if let Some(span) = &self.span {
+            if let Some(trailers) = trailers {
+                span.hear(trailers);
+            }
+            span.end_silently(grpc);
+        }
+    }
+
     /// It was ended before its handler was done.
     fn end(&mut self, why: Why) {
         self.settled = true;
+        if let Some(span) = &self.span {
+            span.end(why.code());
+        }
         if matches!(why, Why::Expired(_)) {
             self.leave(Left::GivenUp);
             if let Some(calls) = &self.calls {

@@ -72,16 +72,19 @@ impl TraceContext {
     }
 
     /// The same trace, from another span of it.
-    pub(crate) fn child(&self, span: u64) -> Parent {
-        Parent { span, ..self.parent }
+    pub(crate) fn child(&self, span: u64) -> Self {
+        Self { parent: Parent { span, ..self.parent }, ..self.clone() }
     }
 
-    /// Writes this, and `parent` in place of its own, to headers that do not name a trace themselves.
-    pub(crate) fn write(&self, parent: Parent, headers: &mut HeaderMap) {
+    /// Writes it to headers that do not name a trace themselves.
+    pub(crate) fn write(&self, headers: &mut HeaderMap) {
         if headers.contains_key(&PARENT) {
             return;
         }
-        write_parent(parent, headers);
+        // Digits and dashes are a header's value.
+        if let Ok(value) = HeaderValue::try_from(self.parent.to_string()) {
+            headers.insert(&PARENT, value);
+        }
         for (name, value) in [(&STATE, &self.state), (&BAGGAGE, &self.baggage)] {
             if let Some(value) = value {
                 headers.entry(name).or_insert_with(|| value.clone());
@@ -94,13 +97,6 @@ impl fmt::Display for TraceContext {
     /// As in `traceparent`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parent.fmt(f)
-    }
-}
-
-fn write_parent(parent: Parent, headers: &mut HeaderMap) {
-    // Digits and dashes are a header's value.
-    if let Ok(value) = HeaderValue::try_from(parent.to_string()) {
-        headers.insert(&PARENT, value);
     }
 }
 
@@ -145,7 +141,7 @@ mod tests {
         let context = TraceContext::from_headers(&received).unwrap();
         assert_eq!(context.to_string(), GOOD);
         let mut sent = HeaderMap::new();
-        context.write(context.child(0xabc), &mut sent);
+        context.child(0xabc).write(&mut sent);
         let wanted = "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000abc-03";
         assert_eq!(
             sent,
@@ -179,7 +175,7 @@ mod tests {
         let context =
             TraceContext::from_headers(&headers(&[("traceparent", GOOD), ("tracestate", "a=1")])).unwrap();
         let mut sent = headers(&[("traceparent", "mine")]);
-        context.write(context.child(1), &mut sent);
+        context.child(1).write(&mut sent);
         assert_eq!(sent, headers(&[("traceparent", "mine")]));
     }
 }

@@ -12,6 +12,7 @@
 mod client;
 mod metrics;
 mod server;
+mod spans;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;

@@ -33,6 +33,7 @@ impl CallBody {
     pub(super) fn new(inner: Body, end: End, grpc: bool, mut underway: Underway) -> Self {
         if http_body::Body::is_end_stream(&inner) {
             underway.finish();
+            underway.tell(None, grpc);
         }
         Self { inner, end, grpc, begun: false, stop: None, underway }
     }
@@ -59,7 +60,12 @@ impl http_body::Body for CallBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
+        let mut poll = || Pin::new(&mut this.inner).poll_frame(cx);
+        let polled = match &this.underway.span {
+            Some(seen) => seen.span().in_scope(poll),
+            None => poll(),
+        };
+        let Poll::Ready(frame) = polled else {
             let end = &this.end;
             let stop = this.stop.get_or_insert_with(|| Box::pin(end.clone().wait()));
             return stop.as_mut().poll(cx).map(|why| Some(this.cut(why)));
@@ -73,7 +79,11 @@ impl http_body::Body for CallBody {
                     return Poll::Ready(Some(this.cut(why)));
                 }
             }
-            _ => this.underway.finish(),
+            _ => {
+                this.underway.finish();
+                let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());
+                this.underway.tell(trailers, this.grpc);
+            }
         }
         Poll::Ready(frame)
     }

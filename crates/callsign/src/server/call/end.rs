@@ -10,6 +10,7 @@ use tonic::{Status, metadata::MetadataValue};
 use super::refusal::PUSHBACK;
 use crate::{
     Deadline,
+    client::Code,
     grpc_timeout::{self, FORM},
 };
 
@@ -91,6 +92,14 @@ impl Time {
 // === impl Why ===
 
 impl Why {
+    /// The status that it comes to.
+    pub(crate) fn code(self) -> Code {
+        match self {
+            Self::Expired(_) => Code::DeadlineExceeded,
+            Self::Leaving => Code::Unavailable,
+        }
+    }
+
     /// What a caller is told whose handler had begun.
     pub(crate) fn status(self) -> Status {
         match self {

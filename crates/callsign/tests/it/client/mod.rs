@@ -17,7 +17,7 @@ mod leaks;
 mod leaving;
 mod load_reports;
 mod misbehaving_peers;
-mod peer;
+pub mod peer;
 mod policies;
 mod prequal;
 mod processes;

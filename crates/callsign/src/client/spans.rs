@@ -1,0 +1,122 @@
+//! The spans of a call and of its attempts, and the context of the trace that each attempt sends on.
+//!
+//! A call that nobody wants to see runs without any of this; one that is seen runs in a future of its own, so that the others stay small.
+
+use bytes::Bytes;
+use callsign_core::{Error, select::Outcome};
+use http::{HeaderMap, Request, Response};
+use http_body::Body;
+use tracing::{Instrument as _, Span, debug_span, field::Empty};
+
+use super::{
+    call::{call, is_grpc},
+    channel::Channel,
+    link::Link,
+    plan::Plan,
+    response::ResponseBody,
+};
+use crate::{
+    BoxError,
+    trace::span::{CallSpan, Side, TARGET, is_wanted, names},
+};
+
+/// Makes a call in a span of its own.
+pub(super) fn seen<B>(
+    channel: Channel,
+    request: Request<B>,
+) -> impl Future<Output = Result<Response<ResponseBody>, Error>> + Send
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let seen = of_call(&channel, &request);
+    let span = seen.as_ref().map_or_else(Span::none, |seen| seen.span().clone());
+    let made = span.in_scope(|| call(channel, request)).instrument(span.clone());
+    async move {
+        let made = made.await;
+        let Some(seen) = seen else { return made };
+        match &made {
+            Ok(response) => seen.hear(response.headers()),
+            Err(error) => seen.end_without_status(Some(&format!("{:?}", error.kind()))),
+        }
+        made.map(|response| response.map(|body| body.seen(seen)))
+    }
+}
+
+fn of_call<B>(channel: &Channel, request: &Request<B>) -> Option<Box<CallSpan>> {
+    let path = request.uri().path();
+    let (service, method) = names(path);
+    let span = debug_span!(
+        target: TARGET,
+        "call",
+        otel.name = path.trim_start_matches('/'),
+        otel.kind = "client",
+        otel.status_code = Empty,
+        rpc.system = is_grpc(request.headers()).then_some("grpc"),
+        rpc.service = service,
+        rpc.method = method,
+        rpc.grpc.status_code = Empty,
+        "error.type" = Empty,
+        callsign.service = channel.service().as_str(),
+    );
+    CallSpan::new(span, Side::Client)
+}
+
+/// A span for the attempt of this number, the first being 1, if anybody wants it.
+#[inline]
+pub(super) fn of_attempt(plan: &Plan, link: &Link, number: u32, hedge: bool) -> Option<Box<CallSpan>> {
+    if is_wanted() { begun(plan, link, number, hedge) } else { None }
+}
+
+#[cold]
+fn begun(plan: &Plan, link: &Link, number: u32, hedge: bool) -> Option<Box<CallSpan>> {
+    let span = debug_span!(
+        target: TARGET,
+        "attempt",
+        otel.kind = "client",
+        otel.status_code = Empty,
+        rpc.grpc.status_code = Empty,
+        "error.type" = Empty,
+        server.address = link.address.host(),
+        server.port = link.address.port(),
+        callsign.node = link.id.as_str(),
+        callsign.attempt = number,
+        callsign.hedge = hedge,
+        callsign.strategy = plan.channel.roster().strategy.name(),
+        // Where OpenTelemetry gives no ids.
+        trace_id = Empty,
+        span_id = Empty,
+    );
+    CallSpan::new(span, Side::Client)
+}
+
+/// Tells the node which trace the attempt belongs to, if it belongs to any.
+#[inline]
+pub(super) fn tell(seen: Option<&CallSpan>, plan: &Plan, headers: &mut HeaderMap) {
+    if seen.is_some() || plan.options.trace().is_some() {
+        told(seen, plan, headers);
+    }
+}
+
+#[cold]
+fn told(seen: Option<&CallSpan>, plan: &Plan, headers: &mut HeaderMap) {
+    let Some(outer) = plan.options.trace() else { return };
+    let own = outer.child(plan.channel.roster().rng().u64(1..));
+    if let Some(seen) = seen {
+        seen.span().record("trace_id", format_args!("{:032x}", own.trace_id()));
+        seen.span().record("span_id", format_args!("{:016x}", own.span_id()));
+    }
+    own.write(headers);
+}
+
+/// An attempt that was not the call's answer has ended, so far as its node's answer does not tell.
+pub(super) fn end(span: &CallSpan, outcome: Outcome) {
+    span.end_without_status(match outcome {
+        Outcome::Success => None,
+        Outcome::NotSent => Some("not_sent"),
+        Outcome::Overloaded { .. } => Some("overloaded"),
+        Outcome::DeadlineExceeded => Some("timeout"),
+        Outcome::Cancelled => Some("cancelled"),
+        _ => Some("failed"),
+    });
+}
