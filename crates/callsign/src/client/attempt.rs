@@ -46,8 +46,8 @@ pub(crate) struct Head {
 
 /// A call's place on a node. Dropped without a word, it tells nothing about the node.
 pub(crate) struct Berth {
-    /// For the report, if the caller wants one. Boxed, since hardly any does.
-    pub(crate) told: Option<Box<Told>>,
+    /// For those who want to know more of it. Boxed, since hardly anybody does.
+    pub(crate) aside: Option<Box<Aside>>,
     pub(crate) link: Arc<Link>,
     pub(crate) ticket: Ticket,
     pub(crate) since: Instant,
@@ -55,6 +55,13 @@ pub(crate) struct Berth {
     pub(crate) choice: u32,
     /// What the request went out on.
     pub(crate) connection: Option<Arc<Connection>>,
+}
+
+/// What is of interest to few.
+#[derive(Default)]
+pub(crate) struct Aside {
+    /// For the report, if the caller wants one.
+    pub(crate) told: Option<Told>,
     /// Of the attempt, if somebody wants to see it.
     pub(crate) span: Option<Box<CallSpan>>,
 }
@@ -170,16 +177,27 @@ impl Berth {
         Ok(Answer { response, outgoing, at: Instant::now() })
     }
 
+    pub(crate) fn span(&self) -> Option<&CallSpan> {
+        self.aside.as_ref()?.span.as_deref()
+    }
+
+    /// Has the attempt seen, if anybody wants to.
+    pub(crate) fn show(&mut self, plan: &Plan, number: u32, hedge: bool) {
+        if let Some(span) = spans::of_attempt(plan, &self.link, number, hedge) {
+            self.aside.get_or_insert_default().span = Some(span);
+        }
+    }
+
     /// Not in place: what is changed there would stay in the future of every call.
     fn request(&self, head: &mut Head, plan: &Plan) -> Request<()> {
         let mut request = head.request(&self.link, self.since, plan.time.whole());
-        spans::tell(self.span.as_deref(), plan, request.headers_mut());
+        spans::tell(self.span(), plan, request.headers_mut());
         request
     }
 
     /// Takes in what the head of an answer says of the node itself.
     pub(crate) fn hear(&self, headers: &HeaderMap) {
-        if let Some(span) = &self.span {
+        if let Some(span) = self.span() {
             span.hear(headers);
         }
         if !headers.contains_key(&DRAINING) {
@@ -194,7 +212,7 @@ impl Berth {
     /// The attempt ended so, without being the call's answer.
     pub(crate) fn mark(&self, outcome: Outcome) {
         let now = Instant::now();
-        if let Some(span) = &self.span {
+        if let Some(span) = self.span() {
             spans::end(span, outcome);
         }
         self.link.mark(&self.ticket, outcome, now - self.since, now);

@@ -10,7 +10,7 @@ use callsign_net::{Connection, Slot};
 use tokio::time::Instant;
 
 use super::{
-    attempt::{Berth, Told},
+    attempt::{Aside, Berth, Told},
     decisions::{Choice, Fate, Taken, Why},
     explain,
     failure::Failure,
@@ -180,8 +180,9 @@ fn find(
 ) -> Result<(Berth, Option<Arc<str>>), explain::Shortage> {
     let (roster, options) = (plan.channel.roster(), &plan.options);
     let berth = |node: &Arc<Node>, link, ticket, instead: Option<Arc<str>>| {
-        let told = options.report.then(|| Box::new(Told { node: node.clone(), instead: instead.clone() }));
-        (Berth { told, link, ticket, since, choice: 0, connection: None, span: None }, instead)
+        let told = options.report.then(|| Told { node: node.clone(), instead: instead.clone() });
+        let aside = told.map(|told| Box::new(Aside { told: Some(told), span: None }));
+        (Berth { aside, link, ticket, since, choice: 0, connection: None }, instead)
     };
     let found = match options.place() {
         None => state.slate.pick(request, &mut Rng::with_seed(seed)).map(|picked| {

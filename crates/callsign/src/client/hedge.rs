@@ -33,7 +33,7 @@ use super::{
     race::{Arrival, Course, Due, race},
     repeat::said,
     replay::Replay,
-    response, spans,
+    response,
 };
 use crate::BoxError;
 
@@ -188,7 +188,7 @@ impl<'a> Field<'a> {
         let plan = self.plan;
         let journey = &mut *self.journey;
         let mut head = self.head.another(journey.attempts + self.plan.options.previous_attempts());
-        berth.span = spans::of_attempt(plan, &berth.link, journey.attempts + 1, journey.attempts > 0);
+        berth.show(plan, journey.attempts + 1, journey.attempts > 0);
         journey.attempts += 1;
         journey.past_mut().exclude.push(berth.link.id.clone());
         let mut body = Replay::new(self.frames.clone());

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Code,
-    attempt::{Answer, Berth, Fault, Head, Told},
+    attempt::{Answer, Aside, Berth, Fault, Head, Told},
     decisions::CallId,
     failure::Failure,
     link::describe,
@@ -23,7 +23,6 @@ use super::{
     replay::Replay,
     response::{self, ResponseBody},
     roster::Roster,
-    spans,
 };
 use crate::BoxError;
 
@@ -129,7 +128,7 @@ impl Journey {
             let Some(berth) = self.berth.as_mut() else { continue };
             self.phase = Phase::Reply;
             self.attempts += 1;
-            berth.span = spans::of_attempt(plan, &berth.link, self.attempts, false);
+            berth.show(plan, self.attempts, false);
             let lost = match berth.send(connection, slot, head, body, plan).await {
                 Ok(mut answer) => match self.weigh(&mut answer.response, plan, body) {
                     None => return Ok(answer),
@@ -216,10 +215,11 @@ impl Journey {
             });
             guard
         });
-        let report = berth.told.take().map(|told| self.report(channel.roster(), id, *told, &berth, at));
+        let Aside { told, span } = berth.aside.take().map(|aside| *aside).unwrap_or_default();
+        let report = told.map(|told| self.report(channel.roster(), id, told, &berth, at));
         let (mut parts, stream) = response.into_parts();
         let outcome = response::outcome_of_head(parts.status, &parts.headers);
-        if let Some(span) = &berth.span {
+        if let Some(span) = &span {
             span.hear(&parts.headers);
         }
         if let Some(report) = report {
@@ -231,7 +231,7 @@ impl Journey {
             Some(id) => id.sign(&mut parts.headers, &mut parts.extensions),
             None => drop(parts.headers.remove(&names::CALL_ID)),
         }
-        let Berth { told: _, link, ticket, since, choice, connection, span } = berth;
+        let Berth { aside: _, link, ticket, since, choice, connection } = berth;
         let call = response::Call {
             link,
             connection,
