@@ -109,7 +109,7 @@ impl ChannelBuilder {
     ///
     /// # Errors
     ///
-    /// Why the target's registry cannot be opened, or what is wrong with the files of its TLS.
+    /// Why the target's registry cannot be opened, or what is wrong with the files of its TLS or with its service config.
     pub fn for_target(target: Target) -> Result<Self> {
         let Target {
             service,
@@ -124,10 +124,14 @@ impl ChannelBuilder {
             health,
             check,
             tls,
+            service_config,
             timeout,
             wait_for_ready,
         } = target;
         let mut builder = Self::new(service.to_string());
+        if let Some(file) = service_config {
+            builder = builder.service_config(ServiceConfig::from_file(file)?);
+        }
         builder.from = match origin {
             Origin::Default => None,
             Origin::Registry(url) => Some(From::Registry(callsign_registry::open(&url)?)),
@@ -136,12 +140,12 @@ impl ChannelBuilder {
         builder.domain = domain;
         builder.filters = filters;
         builder.shape = shape;
-        builder.strategy = strategy.unwrap_or_default();
+        builder.strategy = strategy.unwrap_or(builder.strategy);
         builder.subset = subset;
         builder.hash_by = hash_by;
         builder.slow_start = slow_start.unwrap_or(builder.slow_start);
         builder.health = health.unwrap_or_default();
-        builder.check = check;
+        builder.check = check.or(builder.check);
         builder.tls = tls.map(|tls| tls.load()).transpose()?.unwrap_or_default();
         builder.timeout = timeout;
         builder.wait_for_ready = wait_for_ready;

@@ -5,7 +5,7 @@
 //! gRPC repeats its calls when a connection breaks; and in `loadBalancingConfig` the strategies' names of Callsign may stand
 //! as well.
 
-use std::{str::FromStr, time::Duration};
+use std::{path::Path, str::FromStr, time::Duration};
 
 use callsign_core::{
     Error, Result,
@@ -78,6 +78,27 @@ impl FromStr for ServiceConfig {
 }
 
 impl ServiceConfig {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](callsign_core::ErrorKind::InvalidInput), with the file and why it cannot be read, or the line and the field
+    /// that is wrong.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| wrong(format!("{} cannot be opened", path.display())).with_source(error))?;
+        text.parse().map_err(|error: Error| {
+            let said = error.to_string();
+            let said = said.strip_prefix("cannot read service config: ").unwrap_or(&said);
+            let named = wrong(format!("{}: {said}", path.display()));
+            match error.hint() {
+                Some(hint) => named.with_hint(hint.to_owned()),
+                None => named,
+            }
+        })
+    }
+
     fn add_method(&mut self, method: Tree<'_>) -> Result<()> {
         let mut fields = method.object()?;
         let names = fields.need("name")?;

@@ -26,7 +26,7 @@ mod place;
 mod policy;
 mod tls;
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use callsign_core::{
     Domain, Error, Result, ServiceName,
@@ -75,6 +75,7 @@ use super::{HashBy, HealthCheck};
 /// | `health.check=grpc` `health.check=grpc:greeter.Greeter` | ask nodes whether they serve | [`HealthCheck`] |
 /// | `tls=on` `tls=published` | TLS to all nodes, or to those that publish it (feature `tls`) | `ChannelBuilder::tls` |
 /// | `ca=FILE` `cert=FILE` `key=FILE` `server_name=greeter` | whom to trust, what to show, which name nodes must prove; alone they mean `tls=on` | `TlsConfig` |
+/// | `service_config=FILE` | gRPC's service config, as JSON; what else the target says counts more | [`service_config`](super::ChannelBuilder::service_config) |
 /// | `timeout=250ms` `wait_for_ready=true` | how long calls have, and whether they wait for a node | [`timeout`](super::ChannelBuilder::timeout) |
 /// | `weight=1,3` `name=greeter` | with `static://` only: the addresses' weights, the service's name | |
 #[derive(Debug, Clone)]
@@ -91,6 +92,7 @@ pub struct Target {
     pub(super) health: Option<HealthConfig>,
     pub(super) check: Option<HealthCheck>,
     pub(super) tls: Option<tls::Tls>,
+    pub(super) service_config: Option<PathBuf>,
     pub(super) timeout: Option<Duration>,
     pub(super) wait_for_ready: bool,
 }
@@ -134,6 +136,10 @@ impl FromStr for Target {
             health: health::config(&mut options)?,
             check: health::check(&mut options)?,
             tls: tls::read(&mut options)?,
+            service_config: options
+                .take("service_config")
+                .map(|value| value.text().map(PathBuf::from))
+                .transpose()?,
             timeout: options.take("timeout").map(|value| value.duration()).transpose()?,
             wait_for_ready: options.take("wait_for_ready").map_or(Ok(false), |value| value.flag())?,
         };

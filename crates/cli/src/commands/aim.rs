@@ -1,8 +1,10 @@
 //! Which nodes of a service a command is about: options that `call` and `explain` have in common.
 
+use std::path::PathBuf;
+
 use callsign::{
     CallOptions, Channel,
-    client::ChannelBuilder,
+    client::{ChannelBuilder, ServiceConfig},
     core::{NodeId, ServiceName, select::Filter},
 };
 
@@ -24,6 +26,9 @@ pub(crate) struct Aim {
     /// maglev or rendezvous
     #[arg(long)]
     strategy: Option<String>,
+    /// gRPC's service config, as JSON: retries, hedging, timeouts, how the node is chosen
+    #[arg(long, value_name = "FILE")]
+    service_config: Option<PathBuf>,
 }
 
 // === impl Aim ===
@@ -36,7 +41,7 @@ impl Aim {
     /// A strategy or a target that makes no sense; a service that is not there.
     pub(super) async fn channel(&self, name: &str, expected: bool, context: &Context) -> Result<Channel> {
         if name.contains("://") {
-            let builder = ChannelBuilder::for_target(name.parse()?)?;
+            let builder = self.configured(ChannelBuilder::for_target(name.parse()?)?)?;
             return Ok(context.settings.tls.apply(builder)?.build()?);
         }
         let registry = context.registry()?;
@@ -46,7 +51,7 @@ impl Aim {
         }
         let builder =
             Channel::builder(service.as_str()).registry(registry).domain(context.settings.domain.clone());
-        Ok(context.settings.tls.apply(self.choosing(builder)?)?.build()?)
+        Ok(context.settings.tls.apply(self.choosing(self.configured(builder)?)?)?.build()?)
     }
 
     /// Adds the choice of nodes to the options of a call.
@@ -65,6 +70,13 @@ impl Aim {
             options = options.filter(Filter::version(version));
         }
         Ok(options)
+    }
+
+    fn configured(&self, builder: ChannelBuilder) -> Result<ChannelBuilder> {
+        Ok(match &self.service_config {
+            Some(file) => builder.service_config(ServiceConfig::from_file(file)?),
+            None => builder,
+        })
     }
 
     fn choosing(&self, builder: ChannelBuilder) -> Result<ChannelBuilder> {

@@ -131,3 +131,28 @@ fn when_no_node_takes_the_call_it_says_why_and_ends_with_5() {
     let only = "good takes the next call: it is the only node";
     assert_eq!((ran.stdout.lines().next(), ran.code), (Some(only), Some(0)));
 }
+
+#[test]
+fn a_service_config_counts_and_what_is_wrong_with_it_is_told_with_its_line() {
+    let fleet = Fleet::new();
+    let file = |name: &str, text: &str| std::fs::write(fleet.world.path().join(name), text).unwrap();
+    file("good.json", "{\"loadBalancingConfig\": [{\"round_robin\": {}}]}");
+    file("bad.json", "{\n  \"methodConfig\": [\n    {\"name\": [{}], \"timeout\": \"-1s\"}\n  ]\n}");
+    let strategy = |args: &[&str]| fleet.explain(args).json()["strategy"].clone();
+    assert_eq!(strategy(&["greeter", "--service-config", "good.json", "-o", "json"]), "round-robin");
+    assert_eq!(strategy(&["registry://greeter?service_config=good.json", "-o", "json"]), "round-robin");
+    let both = "registry://greeter?service_config=good.json&strategy=random";
+    assert_eq!(strategy(&[both, "-o", "json"]), "random");
+    let called = ["call", "greeter", "Hello", "--name", "World", "--service-config", "good.json"];
+    assert_eq!(fleet.world.run(&called).code, Some(0));
+
+    for args in
+        [&["greeter", "--service-config", "bad.json"][..], &["registry://greeter?service_config=bad.json"]]
+    {
+        fleet
+            .explain(args)
+            .fails(2, &["service config: bad.json: line 3: methodConfig[0].timeout must not be negative"]);
+    }
+    let ran = fleet.explain(&["greeter", "--service-config", "none.json"]);
+    ran.fails(2, &["cannot read service config: none.json cannot be opened", "No such file"]);
+}

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 const OP: &str = "read target";
 
 /// The options that there are; `label.` is followed by the label's key.
-pub(super) const KEYS: [&str; 43] = [
+pub(super) const KEYS: [&str; 44] = [
     "aperture",
     "blackout",
     "ca",
@@ -42,6 +42,7 @@ pub(super) const KEYS: [&str; 43] = [
     "prefer",
     "probes",
     "server_name",
+    "service_config",
     "slow_start",
     "split",
     "strategy",

@@ -55,7 +55,14 @@ impl Dial {
         let timeout = args.timeout.or(context.settings.timeout).unwrap_or(TIMEOUT_DEFAULT);
         let deadline = Instant::now() + timeout;
         let channel = args.aim.channel(&args.name, !args.wait, context).await?;
-        let options = CallOptions::new().report(true).idempotent(args.idempotent).wait_for_ready(args.wait);
+        // What is not said here, a service config may say.
+        let mut options = CallOptions::new().report(true);
+        if args.idempotent {
+            options = options.idempotent(true);
+        }
+        if args.wait {
+            options = options.wait_for_ready(true);
+        }
         let options = args.aim.narrow(options)?;
         Ok(Self { channel, options, headers, target: args.name.clone(), deadline })
     }
