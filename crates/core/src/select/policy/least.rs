@@ -18,6 +18,9 @@ use crate::select::cost;
 /// which had the one late answer of a hundred. The best of eight would be the luckiest, and get what is the others' share.
 const SAME: f64 = 0.405;
 
+/// What a lot adds at most where scores are compared that should be equal, and are but for rounding.
+const TIE_LOT: f64 = 1e-6;
+
 /// A node that is left out of a comparison is taken all the same if by its own cost, as a logarithm, it is cheaper by this: half.
 const FAR_CHEAPER: f64 = std::f64::consts::LN_2;
 
@@ -252,9 +255,9 @@ fn least_with_unproven(
 ) -> Option<usize> {
     let latest = drawn.clone().filter_map(|index| candidates[index].load.last_sample()).fold(0.0, f64::max);
     drawn
-        .map(|index| (candidates[index].load.score_assuming(latest), rng.u64(..), index))
-        .min_by(|(score, lot, _), (other, other_lot, _)| score.total_cmp(other).then(lot.cmp(other_lot)))
-        .map(|(.., index)| index)
+        .map(|index| (candidates[index].load.score_assuming(latest) + TIE_LOT * rng.f64(), index))
+        .min_by(|(score, _), (other, _)| score.total_cmp(other))
+        .map(|(_, index)| index)
 }
 
 /// The lowest bits of a [`key`]: below what costs can differ by, the lot, and the place.
