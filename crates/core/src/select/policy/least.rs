@@ -24,7 +24,14 @@ const TIE_LOT: f64 = 1e-6;
 /// A node that is left out of a comparison is taken all the same if by its own cost, as a logarithm, it is cheaper by this: half.
 const FAR_CHEAPER: f64 = std::f64::consts::LN_2;
 
-const NONE: usize = usize::MAX;
+/// Nobody is left out.
+const NOBODY: usize = usize::MAX;
+
+/// The lowest bits of a [`key`] are the place among the drawn, of which there are eight at most, and above these is the lot. What is
+/// left of the cost is exact to one in 2^33.
+const PLACE_BITS: u32 = 3;
+const PLACE: u64 = (1 << PLACE_BITS) - 1;
+const LOT_AND_PLACE: u64 = (1 << (sample::LOT_BITS + PLACE_BITS)) - 1;
 
 /// What candidates are compared by, in two parts to be added up: what the node costs, and what the calls in flight add to that.
 trait Measure {
@@ -127,7 +134,7 @@ fn of_distinct<M: Measure>(
     if choices <= 2 {
         // Their order is random already, and decides between what is as good as equal.
         let (i, j) = sample::two(count, rng);
-        return least::<M, 2>(candidates, [i, j].map(Drawn::first), NONE, request, rng);
+        return least::<M, 2>(candidates, [i, j].map(Drawn::first), NOBODY, request, rng);
     }
     of_several::<M>(candidates, choices, request, rng)
 }
@@ -142,7 +149,7 @@ fn of_several<M: Measure>(
 ) -> Option<usize> {
     let count = candidates.len();
     with_constant!(choices, D => {
-        least::<M, D>(candidates, sample::distinct::<D>(count, rng), NONE, request, rng)
+        least::<M, D>(candidates, sample::distinct::<D>(count, rng), NOBODY, request, rng)
     })
 }
 
@@ -186,7 +193,7 @@ fn of_weighted<M: Measure>(
 ) -> Option<usize> {
     with_constant!(choices.min(candidates.len()), D => {
         let drawn: [Drawn; D] = std::array::from_fn(|_| Drawn::first(alias.draw(rng)));
-        least::<M, D>(candidates, drawn, NONE, request, rng)
+        least::<M, D>(candidates, drawn, NOBODY, request, rng)
     })
 }
 
@@ -218,7 +225,7 @@ fn least<M: Measure, const D: usize>(
     for (place, ((node, queue), drawn)) in costs.into_iter().zip(drawn).enumerate() {
         best = best.min(key(node - lowest, queue, drawn, place));
     }
-    Some(drawn[place(best)].index())
+    Some(drawn[place_in(best)].index())
 }
 
 /// The least of those that may be taken.
@@ -241,7 +248,7 @@ fn least_of_some<M: Measure>(
         let (node, queue) = cost(drawn);
         key(node - lowest, queue, *drawn, place)
     };
-    may().map(key).min().map(|best| drawn[place(best)].index())
+    may().map(key).min().map(|best| drawn[place_in(best)].index())
 }
 
 /// The least expected cost when nodes are among the drawn that have calls in flight and have not answered one yet.
@@ -260,20 +267,17 @@ fn least_with_unproven(
         .map(|(_, index)| index)
 }
 
-/// The lowest bits of a [`key`]: below what costs can differ by, the lot, and the place.
-const PLACE: u64 = 0b111;
-const LOT_AND_PLACE: u64 = (1 << (sample::LOT_BITS + 3)) - 1;
-
 /// A number by which candidates can be compared, and that says which it is of: the lowest is that of the one to take. Its cost is
 /// `above` the lowest, and what the calls in flight add is not negative either; bits of such numbers are in the order of the numbers.
 #[inline]
 fn key(above: f64, queue: f64, drawn: Drawn, place: usize) -> u64 {
     let total = select_unpredictable(above < SAME, 0.0, above) + queue;
-    total.to_bits() & !LOT_AND_PLACE | drawn.lot() << 3 | place as u64
+    total.to_bits() & !LOT_AND_PLACE | drawn.lot() << PLACE_BITS | place as u64
 }
 
+/// The place in a [`key`].
 #[inline]
-fn place(key: u64) -> usize {
+fn place_in(key: u64) -> usize {
     (key & PLACE) as usize
 }
 

@@ -244,6 +244,33 @@ fn least_request_fills_the_gaps() {
 }
 
 #[test]
+fn one_that_may_not_be_taken_does_not_stand_in_the_way_of_the_least() {
+    // Adaptive leaves one of few nodes out each time, which is the second now and then.
+    for (strategy, most) in [(Strategy::LeastRequest { choices: 8 }, 200), (Strategy::default(), 150)] {
+        let slate = slate(&strategy, members(8));
+        let loads: Vec<_> = slate.members().iter().map(|member| &member.load).collect();
+        for load in &loads {
+            load.ticket().mark(Outcome::Success, Duration::from_millis(10), Instant::now());
+        }
+        // The first is idle, the second nearly so.
+        let calls = |place: usize| if place < 2 { place } else { 50 };
+        let tickets: Vec<Vec<_>> =
+            (0..8).map(|place| (0..calls(place)).map(|_| loads[place].ticket()).collect()).collect();
+        let mut rng = rng();
+        let mut second = |request: &PickRequest<'_>| {
+            (0..200).filter(|_| slate.pick(request, &mut rng).unwrap().index == 1).count()
+        };
+        let tried = [slate.members()[0].node.id().clone()];
+        let excluded = second(&PickRequest { exclude: &tried, ..PickRequest::default() });
+        assert!(excluded >= most, "{strategy}: {excluded}");
+        loads[0].set_ready(false);
+        let unready = second(&PickRequest::default());
+        assert!(unready >= most, "{strategy}: {unready}");
+        drop(tickets);
+    }
+}
+
+#[test]
 fn a_load_goes_on_through_a_change_of_membership() {
     let mut members = members(3);
     let (strategy, mut rng) = (Strategy::default(), rng());
