@@ -1,16 +1,13 @@
 //! What a channel says of calls that it has made: each kind of reason is named, and so is what was tried.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use callsign::{
     CallOptions, Channel,
-    client::{CallExplanation, CallId, CallRef, ChannelBuilder, HealthCheck, HedgePolicy, MethodPolicy, Why},
+    client::{CallExplanation, CallId, CallRef, HealthCheck, HedgePolicy, MethodPolicy, Why},
     core::{
-        Node,
         health::HealthConfig,
         memory::MemoryRegistry,
-        model::NodeBuilder,
-        registry::{Lease, RegisterOptions, Registry},
         select::{Filter, Outcome, Shape, Strategy},
     },
 };
@@ -19,30 +16,9 @@ use callsign_examples::greeter::greeter_client::GreeterClient;
 use super::{
     Count, builder, fixed, node, nowhere,
     peer::{self, Peer},
-    until, with,
+    register, server, settled, until, with,
 };
-use crate::support::{PATIENCE, Running, run, soon};
-
-async fn server() -> Running {
-    run(&MemoryRegistry::new(), |builder| builder.unregistered()).await
-}
-
-async fn register(
-    registry: &MemoryRegistry,
-    server: &Running,
-    id: &str,
-    change: impl FnOnce(NodeBuilder) -> NodeBuilder,
-) -> Box<dyn Lease> {
-    let address = server.handle.local_addr().to_string();
-    let node = change(Node::builder("greeter", id, address)).build().unwrap();
-    registry.register(&Arc::new(node), &RegisterOptions::default()).await.unwrap()
-}
-
-async fn settled(builder: ChannelBuilder) -> Channel {
-    let channel = builder.build().unwrap();
-    assert!(channel.settled(PATIENCE).await, "{}", channel.explain(&CallOptions::new()));
-    channel
-}
+use crate::support::soon;
 
 /// Makes a call, and gives what is said of it by the id that is on its reply.
 async fn call(channel: &Channel, options: CallOptions) -> CallExplanation {

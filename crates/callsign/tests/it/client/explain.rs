@@ -1,45 +1,20 @@
 //! Why a call goes where it goes: five planted faults are named, with real servers, and what is said agrees with what calls do.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use callsign::{
     CallOptions, CallReport, Channel,
-    client::{ChannelBuilder, Explanation, HealthCheck, NodeExplanation},
+    client::{Explanation, HealthCheck, NodeExplanation},
     core::{
-        Node,
         health::HealthConfig,
         memory::MemoryRegistry,
-        registry::{RegisterOptions, Registry},
         select::{Filter, Outcome, Shape, Strategy},
     },
 };
 use callsign_examples::greeter::greeter_client::GreeterClient;
 
-use super::{builder, fixed, node, nowhere, with};
-use crate::support::{PATIENCE, Running, run, soon};
-
-/// A server that its test registers, as it likes.
-async fn server() -> Running {
-    run(&MemoryRegistry::new(), |builder| builder.unregistered()).await
-}
-
-/// Registers the server under this id, changed as said, for as long as the lease is held.
-async fn register(
-    registry: &MemoryRegistry,
-    server: &Running,
-    id: &str,
-    change: impl FnOnce(callsign::core::model::NodeBuilder) -> callsign::core::model::NodeBuilder,
-) -> Box<dyn callsign::core::registry::Lease> {
-    let address = server.handle.local_addr().to_string();
-    let node = change(Node::builder("greeter", id, address)).build().unwrap();
-    registry.register(&Arc::new(node), &RegisterOptions::default()).await.unwrap()
-}
-
-async fn settled(builder: ChannelBuilder) -> Channel {
-    let channel = builder.build().unwrap();
-    assert!(channel.settled(PATIENCE).await, "{}", channel.explain(&CallOptions::new()));
-    channel
-}
+use super::{builder, fixed, node, nowhere, register, server, settled, with};
+use crate::support::soon;
 
 fn said<'a>(explanation: &'a Explanation, id: &str) -> &'a NodeExplanation {
     explanation.nodes.iter().find(|node| node.node.id() == id).expect("a node of that id")

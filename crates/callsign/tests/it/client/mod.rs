@@ -41,13 +41,18 @@ use std::{
 use callsign::{
     CallOptions, Channel,
     client::{ChannelBuilder, NodeState, NodeStatus},
-    core::{Node, memory::MemoryRegistry},
+    core::{
+        Node,
+        memory::MemoryRegistry,
+        model::NodeBuilder,
+        registry::{Lease, RegisterOptions, Registry as _},
+    },
 };
 use callsign_examples::greeter::{HelloRequest, greeter_client::GreeterClient};
 use futures_util::{StreamExt as _, stream};
 use tonic::{Request, Status};
 
-use crate::support::{hello, soon};
+use crate::support::{PATIENCE, Running, hello, run, soon};
 
 /// A channel to `greeter` in `registry`, with the same random choices in every run.
 pub fn builder(registry: &MemoryRegistry) -> ChannelBuilder {
@@ -67,6 +72,30 @@ pub fn fixed<'a>(nodes: impl IntoIterator<Item = (&'a str, SocketAddr)>) -> Chan
 
 pub fn node(id: &str, address: SocketAddr) -> Node {
     Node::builder("greeter", id, address.to_string()).build().unwrap()
+}
+
+/// A server that its test registers, as it likes.
+pub async fn server() -> Running {
+    run(&MemoryRegistry::new(), |builder| builder.unregistered()).await
+}
+
+/// Registers the server under this id, changed as said, for as long as the lease is held.
+pub async fn register(
+    registry: &MemoryRegistry,
+    server: &Running,
+    id: &str,
+    change: impl FnOnce(NodeBuilder) -> NodeBuilder,
+) -> Box<dyn Lease> {
+    let address = server.handle.local_addr().to_string();
+    let node = change(Node::builder("greeter", id, address)).build().unwrap();
+    registry.register(&Arc::new(node), &RegisterOptions::default()).await.unwrap()
+}
+
+/// The channel, once it has tried each node.
+pub async fn settled(builder: ChannelBuilder) -> Channel {
+    let channel = builder.build().unwrap();
+    assert!(channel.settled(PATIENCE).await, "{}", channel.explain(&CallOptions::new()));
+    channel
 }
 
 /// An address where nothing listens: all of 127/8 is this machine, and nobody binds this one.
