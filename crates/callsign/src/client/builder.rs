@@ -354,6 +354,7 @@ impl ChannelBuilder {
     ///
     /// Outside of a tokio runtime.
     pub fn build(self) -> Result<Channel> {
+        self.check()?;
         let Self {
             name,
             from,
@@ -390,24 +391,6 @@ impl ChannelBuilder {
             From::Directory(directory) => directory.registry().to_string(),
             From::Nodes(_) => "a fixed list".to_owned(),
         };
-        if let (From::Directory(_), Some(domain)) = (&from, &domain) {
-            return Err(Error::invalid(
-                "make a channel",
-                format!("a directory was given, and the domain {domain} too: the directory's own counts"),
-            ));
-        }
-        shape.check_within(&filters)?;
-        let uses_key = strategy.uses_key() || shape.uses_key() || matches!(strategy, Strategy::Custom(_));
-        if let Some(by) = hash_by.as_ref().filter(|_| !uses_key) {
-            let message = format!(
-                "calls are to be told apart by {by}, but the strategy {strategy} does not look at that"
-            );
-            return Err(Error::invalid("make a channel", message)
-                .with_hint("choose ring-hash, maglev or rendezvous, or leave out the hash"));
-        }
-        if let From::Nodes(nodes) = &from {
-            refuse_twins(nodes)?;
-        }
         let parts = Parts {
             service: service.clone(),
             origin,
@@ -443,6 +426,30 @@ impl ChannelBuilder {
             From::Directory(directory) => Source::followed(directory, &service),
             From::Nodes(nodes) => Source::Fixed(nodes),
         }))
+    }
+
+    /// Whether what was set goes together.
+    fn check(&self) -> Result<()> {
+        let Self { from, domain, strategy, filters, shape, hash_by, .. } = self;
+        if let (Some(From::Directory(_)), Some(domain)) = (from, domain) {
+            return Err(Error::invalid(
+                "make a channel",
+                format!("a directory was given, and the domain {domain} too: the directory's own counts"),
+            ));
+        }
+        shape.check_within(filters)?;
+        let uses_key = strategy.uses_key() || shape.uses_key() || matches!(strategy, Strategy::Custom(_));
+        if let Some(by) = hash_by.as_ref().filter(|_| !uses_key) {
+            let message = format!(
+                "calls are to be told apart by {by}, but the strategy {strategy} does not look at that"
+            );
+            return Err(Error::invalid("make a channel", message)
+                .with_hint("choose ring-hash, maglev or rendezvous, or leave out the hash"));
+        }
+        match from {
+            Some(From::Nodes(nodes)) => refuse_twins(nodes),
+            _ => Ok(()),
+        }
     }
 }
 
