@@ -166,7 +166,8 @@ fn the_largest_fleets_share_a_maglev_table_evenly_enough() {
 /// Slots as the paper has them: everybody in turn looks at every slot of its order, from where it last was.
 fn slots_one_by_one(nodes: &[Hash], count: usize) -> Vec<u32> {
     let heaviest = nodes.iter().map(|node| node.weight).fold(0.0, f64::max);
-    let (mut slots, mut looked, mut due) = (vec![u32::MAX; count], vec![0; nodes.len()], vec![0.0; nodes.len()]);
+    let (mut slots, mut looked, mut due) =
+        (vec![u32::MAX; count], vec![0; nodes.len()], vec![0.0; nodes.len()]);
     for round in 1.. {
         for (n, node) in nodes.iter().enumerate() {
             if !slots.contains(&u32::MAX) {
