@@ -121,7 +121,7 @@ impl Operator {
     ///
     /// [`Unsupported`](ErrorKind::Unsupported) if the node takes no operator's word,
     /// [`PermissionDenied`](ErrorKind::PermissionDenied) if not from this one, [`NotFound`](ErrorKind::NotFound) if another node is at
-    /// its address, [`Unavailable`](ErrorKind::Unavailable) if it does not answer.
+    /// its address, [`Closed`](ErrorKind::Closed) if it was told to end, [`Unavailable`](ErrorKind::Unavailable) if it does not answer.
     ///
     /// # Cancel safety
     ///
@@ -201,6 +201,9 @@ fn refused(op: &'static str, node: &Node, status: &Status) -> Error {
             "is gone, and another node is at its address",
             Some("look again which nodes there are"),
         ),
+        Code::Aborted => {
+            (ErrorKind::Closed, "is leaving", Some("once it is gone, look again which nodes there are"))
+        }
         Code::DeadlineExceeded | Code::Unavailable => (
             ErrorKind::Unavailable,
             "does not answer",

@@ -111,6 +111,7 @@ impl Lifecycle {
             () = shutdown => Ok(()),
             error = stay.run(ready, &mut registration) => Err(error),
         };
+        handle.orders().end();
         let cut = tokio::select! {
             biased;
             () = stopped.cancelled() => calls.inflight(),

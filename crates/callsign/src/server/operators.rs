@@ -139,7 +139,11 @@ impl Desk {
             let text = format!("{} is meant, and this is {}", word.node, self.node);
             return Err(Status::failed_precondition(text));
         }
-        match parts.uri.path() {
+        let path = parts.uri.path();
+        if matches!(path, DRAIN | UNDRAIN) && self.orders.are_over() {
+            return Err(Status::aborted("it was told to end, and gets no calls any more"));
+        }
+        match path {
             DRAIN => self.orders.give(if word.unlist { Order::Unlist } else { Order::Drain }),
             UNDRAIN => self.orders.give(Order::Serve),
             ASK => {}

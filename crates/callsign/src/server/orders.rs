@@ -1,6 +1,9 @@
 //! What an operator has said of this node, and how far that is done.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::watch;
 
@@ -25,13 +28,18 @@ pub(crate) struct Orders(Arc<Inner>);
 struct Inner {
     given: watch::Sender<Order>,
     carried_out: Mutex<Order>,
+    over: AtomicBool,
 }
 
 // === impl Orders ===
 
 impl Orders {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Inner { given: watch::Sender::new(Order::Serve), carried_out: Mutex::default() }))
+        Self(Arc::new(Inner {
+            given: watch::Sender::new(Order::Serve),
+            carried_out: Mutex::default(),
+            over: AtomicBool::new(false),
+        }))
     }
 
     pub(crate) fn give(&self, order: Order) {
@@ -53,6 +61,15 @@ impl Orders {
     pub(crate) async fn changed_from(&self, order: Order) {
         // The sender lives in `self`, so the channel is never closed.
         let _ = self.0.given.subscribe().wait_for(|given| *given != order).await;
+    }
+
+    /// The server leaves: nobody will carry out another.
+    pub(crate) fn end(&self) {
+        self.0.over.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn are_over(&self) -> bool {
+        self.0.over.load(Ordering::Relaxed)
     }
 
     pub(crate) fn note_carried_out(&self, order: Order) {

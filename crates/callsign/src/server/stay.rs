@@ -42,11 +42,12 @@ impl Stay {
         }
         let mut first = true;
         let mut before = Order::Serve;
+        let mut left_behind = false;
         loop {
             let (healthy, order) = (health.is_healthy(), orders.current());
             self.say(healthy, order).await;
             if !healthy || order == Order::Unlist {
-                self.leave_registry(registration).await;
+                left_behind |= !self.leave_registry(registration).await;
             }
             let changed = async {
                 tokio::select! {
@@ -56,9 +57,14 @@ impl Stay {
                 }
             };
             let listed = async {
-                if healthy && order != Order::Unlist {
+                if order == Order::Unlist {
+                    if left_behind {
+                        self.forget().await;
+                    }
+                } else if healthy {
                     self.list(order, before, &mut first, registration).await?;
                 }
+                left_behind = false;
                 orders.note_carried_out(order);
                 std::future::pending::<Result<()>>().await
             };
@@ -132,19 +138,34 @@ impl Stay {
         }
     }
 
-    async fn leave_registry(&self, registration: &mut Option<Registration>) {
-        let Some(current) = registration.take() else { return };
+    /// Says whether nothing is left there.
+    async fn leave_registry(&self, registration: &mut Option<Registration>) -> bool {
+        let Some(current) = registration.take() else { return true };
         tracing::info!("not to be called: deregistering");
-        deregister(current, self.deregister).await;
+        let gone = deregister(current, self.deregister).await;
         self.handle.set_registration(None);
+        gone
+    }
+
+    /// Has the registry forget an entry that could not be taken away, since who goes on must not be found meanwhile.
+    async fn forget(&self) {
+        let Some(registering) = &self.registering else { return };
+        let key = self.handle.node().key();
+        while let Err(error) = registering.registrar.registry().deregister(&key).await {
+            tracing::debug!(error = error.chain(), "the entry may still be there; trying on");
+            sleep(UPDATE_PAUSE).await;
+        }
+        tracing::info!("deregistered");
     }
 }
 
-/// Takes the entry away.
-pub(super) async fn deregister(registration: Registration, within: Duration) {
-    match timeout(within, registration.close()).await {
+/// Takes the entry away; says whether that worked.
+pub(super) async fn deregister(registration: Registration, within: Duration) -> bool {
+    let closed = timeout(within, registration.close()).await;
+    match &closed {
         Ok(Ok(())) => tracing::info!("deregistered"),
         Ok(Err(error)) => tracing::warn!(error = error.chain(), "cannot deregister; the entry will expire"),
         Err(_) => tracing::warn!(?within, "the registry does not answer; the entry will expire"),
     }
+    matches!(closed, Ok(Ok(())))
 }

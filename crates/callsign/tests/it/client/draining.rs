@@ -1,5 +1,7 @@
 //! Nodes that an operator has drained: they go on, and get no calls.
 
+use std::time::Duration;
+
 use callsign::{
     CallOptions, CallReport, Channel, ErrorKind, Operator,
     client::NodeState,
@@ -8,7 +10,7 @@ use callsign::{
         memory::MemoryRegistry,
         registry::{ListOptions, Registry as _},
     },
-    server::{Operators, Phase},
+    server::{DrainConfig, Operators, Phase},
 };
 use callsign_examples::greeter::greeter_client::GreeterClient;
 use tonic_health::pb::{
@@ -180,4 +182,52 @@ async fn a_node_takes_the_word_of_nobody_but_those_it_was_told_of() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(Operators::with_token(" ").is_err() && operator.token("").is_err());
     deaf.handle.stop_now();
+}
+
+#[tokio::test]
+async fn an_entry_that_the_registry_cannot_give_up_now_is_given_up_later() {
+    let registry = MemoryRegistry::new();
+    let (a, b) = (start(&registry, "a").await, start(&registry, "b").await);
+    let operator = Operator::new(builder(&registry).build().unwrap());
+    registry.set_away(true);
+    let standing = operator.drain(a.handle.node(), true).await.unwrap();
+    assert!(standing.drained && !standing.carried_out, "{standing:?}");
+    soon("it has left", async {
+        while a.handle.registration().is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(!operator.ask(a.handle.node()).await.unwrap().carried_out, "the entry is still there");
+    registry.set_away(false);
+    soon("the order is carried out", async {
+        while !operator.ask(a.handle.node()).await.unwrap().carried_out {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(weight(&registry, "a").await, None);
+    b.handle.stop_now();
+}
+
+#[tokio::test]
+async fn a_node_that_was_told_to_end_takes_no_word_any_more() {
+    let registry = MemoryRegistry::new();
+    let long = Duration::from_secs(20);
+    let drain = DrainConfig::default().with_quiet(long).with_propagation(long);
+    let a = run(&registry, |builder| builder.id("a").drain(drain).operators(Operators::on_loopback())).await;
+    soon("the registration", a.handle.registered()).await.unwrap();
+    let operator = Operator::new(builder(&registry).build().unwrap());
+    a.handle.shutdown();
+    soon("it leaves", a.handle.phases().wait_for(|phase| *phase == Phase::Draining)).await.unwrap();
+    for said in [operator.drain(a.handle.node(), false).await, operator.undrain(a.handle.node()).await] {
+        let error = said.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.to_string().contains("is leaving")),
+            (ErrorKind::Closed, true),
+            "{error}"
+        );
+    }
+    assert!(!operator.ask(a.handle.node()).await.unwrap().drained, "it was not for an operator's word");
+    a.handle.stop_now();
 }
