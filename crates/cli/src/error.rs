@@ -55,6 +55,17 @@ impl CliError {
         self
     }
 
+    /// Says what else can be done.
+    pub(crate) fn also(self, hint: &str) -> Self {
+        match &self.hint {
+            Some(first) => {
+                let both = format!("{first}; or {hint}");
+                self.hint(both)
+            }
+            None => self.hint(hint),
+        }
+    }
+
     /// Ends the process otherwise.
     pub(crate) fn exit_as(mut self, exit: Exit) -> Self {
         self.exit = exit;

@@ -129,7 +129,7 @@ fn refused(error: Error) -> CliError {
     let exit = match error.kind() {
         ErrorKind::Unsupported | ErrorKind::PermissionDenied => Exit::NotAllowed,
         ErrorKind::NotFound => Exit::NotFound,
-        ErrorKind::Unavailable => Exit::NoNode,
+        ErrorKind::Unavailable | ErrorKind::Closed => Exit::NoNode,
         _ => Exit::Other,
     };
     CliError::from(error).exit_as(exit)
@@ -164,7 +164,7 @@ impl Waiting<'_> {
     }
 
     fn late(&self, standing: &Standing) -> CliError {
-        let id = self.meant.node.id();
+        let id = &standing.node;
         let error = match standing.carried_out {
             true => CliError::new(Exit::Deadline, format!("{id} still has {}", calls(standing.inflight)))
                 .hint("it stays drained: wait on with the same command, or look which calls last so long"),

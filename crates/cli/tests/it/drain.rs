@@ -1,5 +1,7 @@
 //! `callsign drain` and `undrain`: real nodes go out of everybody's choice and come back, without ending.
 
+mod elsewhere;
+
 use std::{fs, process::Stdio};
 
 use callsign::{

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub(crate) struct World {
     dir: TempDir,
+    registry: Option<String>,
 }
 
 /// What a command printed and how it ended.
@@ -49,7 +50,12 @@ impl World {
         let dir = tempfile::Builder::new().prefix("callsign-cli-").tempdir().unwrap();
         std::fs::create_dir(dir.path().join("run")).unwrap();
         std::fs::create_dir(dir.path().join("home")).unwrap();
-        Self { dir }
+        Self { dir, registry: None }
+    }
+
+    /// One in which the setting names this registry.
+    pub(crate) fn on(registry: impl Into<String>) -> Self {
+        Self { registry: Some(registry.into()), ..Self::new() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -71,6 +77,7 @@ impl World {
             .env("HOME", self.path().join("home"))
             .env("XDG_RUNTIME_DIR", self.path().join("run"))
             .current_dir(self.path())
+            .envs(self.registry.iter().map(|registry| ("CALLSIGN_REGISTRY", registry)))
             .stdin(Stdio::null());
         command
     }

@@ -10,6 +10,9 @@ mod drain;
 mod etcd;
 mod explain;
 mod harness;
+#[cfg(target_os = "linux")]
+#[path = "../../../registry/tests/support/host.rs"]
+mod host;
 mod ls;
 mod register;
 mod rollout;

@@ -49,7 +49,12 @@ impl Meant {
             return Ok(Self { node: node.build()?, others: true });
         }
         // That there is no such service says more than that it has no such node.
-        services?;
+        services.map_err(|error| match error.exit() {
+            Exit::RegistryUnreachable => {
+                error.also("name the node by its address, HOST:PORT, which needs no registry")
+            }
+            _ => error,
+        })?;
         let ids = || nodes.iter().map(|node| node.id().as_str());
         let error = CliError::new(Exit::NotFound, format!("{name} has no node {node}"))
             .because(format!("its nodes are {}", suggest::enumerate(ids())));
