@@ -1,8 +1,7 @@
 //! Virtual time: nanoseconds since the start of a run, and what they are for code that wants an [`Instant`].
 
-use std::{sync::OnceLock, time::Duration};
+use std::time::Duration;
 
-use callsign_core::select::Load;
 use tokio::time::Instant;
 
 /// Nanoseconds since the start of the run.
@@ -17,16 +16,8 @@ pub(crate) struct Clock(Instant);
 // === impl Clock ===
 
 impl Clock {
-    /// Every clock of this process begins at the same instant.
     pub(crate) fn new() -> Self {
-        static BEGINNING: OnceLock<Instant> = OnceLock::new();
-        Self(*BEGINNING.get_or_init(|| {
-            let now = Instant::now();
-            // Core counts seconds from the first instant that it is shown. Let it be this one, so that its sums are rounded
-            // alike in every process.
-            let _ = Load::new().cost(now);
-            now
-        }))
+        Self(Instant::now())
     }
 
     /// A clock that begins later.

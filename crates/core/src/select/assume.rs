@@ -6,7 +6,7 @@
 
 use tokio::time::Instant;
 
-use super::{Load, Member, cost};
+use super::{Load, Member};
 
 /// Lets nodes of which nothing is known begin at the median of the others: neither in front, where every client would send its
 /// next call, nor at the end.
@@ -21,7 +21,6 @@ pub(super) fn for_new<T>(members: &[Member<T>]) {
 
 /// Lets the estimates of nodes not heard of for a while decay to the median of those that were, and no further.
 pub(super) fn for_stale<T>(members: &[Member<T>], now: Instant) {
-    let now = cost::seconds(now);
     let stale = || members.iter().map(|member| &member.load).filter(|load| load.is_stale(now));
     let fresh = |load: &Load| load.known_g().filter(|_| !load.is_stale(now));
     if stale().next().is_some()

@@ -205,10 +205,11 @@ pub(super) fn score_assuming(g: f64, inflight: u32, time: f64) -> f64 {
     }
 }
 
-/// `now` as seconds since the first time that this process asked; only differences matter, and earlier times are negative.
-pub(super) fn seconds(now: Instant) -> f64 {
-    static ORIGIN: OnceLock<Instant> = OnceLock::new();
-    let origin = *ORIGIN.get_or_init(|| now);
+/// `now` as seconds since `origin`, or else since the first time that this process asked; only differences matter, and earlier times
+/// are negative.
+pub(super) fn seconds(origin: Option<Instant>, now: Instant) -> f64 {
+    static PROCESS: OnceLock<Instant> = OnceLock::new();
+    let origin = origin.unwrap_or_else(|| *PROCESS.get_or_init(|| now));
     match now.checked_duration_since(origin) {
         Some(after) => after.as_secs_f64(),
         None => -origin.duration_since(now).as_secs_f64(),

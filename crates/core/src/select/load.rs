@@ -87,10 +87,12 @@ struct Hot {
     /// Where the node stands in the order of its slate: random, and the same for as long as the load lives.
     rank: AtomicU64,
     model: Model,
+    /// Since when time is counted, if not since the process asked first. The same in all loads that are compared.
+    origin: Option<Instant>,
     tally: Tally,
     ramp: Ramp,
     reported: Reported,
-    _padding: [u64; 9],
+    _padding: [u64; 7],
 }
 
 // === impl Load ===
@@ -99,10 +101,11 @@ impl Load {
     /// The load of a node nothing is known of, with the default settings of the adaptive strategy.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_model(Model::DEFAULT)
+        Self::with_model(Model::DEFAULT, None)
     }
 
-    pub(super) fn with_model(model: Model) -> Self {
+    /// With other settings, and time counted from `origin`, if it is given.
+    pub(super) fn with_model(model: Model, origin: Option<Instant>) -> Self {
         let Estimate { g, at } = Estimate::UNKNOWN;
         let hot = Hot {
             handles: AtomicU64::new(HANDLE),
@@ -114,10 +117,11 @@ impl Load {
             latency: AtomicU64::new(0),
             rank: AtomicU64::new(0),
             model,
+            origin,
             tally: Tally::default(),
             ramp: Ramp::default(),
             reported: Reported::default(),
-            _padding: [0; 9],
+            _padding: [0; 7],
         };
         Self(Arc::new(hot))
     }
@@ -183,7 +187,7 @@ impl Load {
     #[must_use]
     pub fn cost(&self, now: Instant) -> Option<Duration> {
         let (hot, estimate) = (&self.0, self.0.estimate());
-        let cost = hot.model.project(estimate, cost::seconds(now));
+        let cost = hot.model.project(estimate, self.seconds(now));
         (estimate.g > f64::NEG_INFINITY).then(|| Duration::try_from_secs_f64(cost).unwrap_or(Duration::MAX))
     }
 
@@ -229,9 +233,14 @@ impl Load {
     }
 
     /// Whether there is an estimate and it says little any more: it has decayed to a third or less.
-    pub(super) fn is_stale(&self, now: f64) -> bool {
+    pub(super) fn is_stale(&self, now: Instant) -> bool {
         let Estimate { g, at } = self.0.estimate();
-        g > f64::NEG_INFINITY && now - at > self.0.model.decay
+        g > f64::NEG_INFINITY && self.seconds(now) - at > self.0.model.decay
+    }
+
+    /// `now` as this load counts time.
+    pub(super) fn seconds(&self, now: Instant) -> f64 {
+        cost::seconds(self.0.origin, now)
     }
 
     /// Raises an estimate to `least`, which makes an assumption of it: the next answer is the first again.
@@ -333,7 +342,7 @@ impl Ticket {
         if !matches!(outcome, Outcome::Success | Outcome::Cancelled) {
             hot.failures.fetch_add(1, Relaxed);
         }
-        hot.learn(outcome, sample, cost::seconds(now));
+        hot.learn(outcome, sample, cost::seconds(hot.origin, now));
         if hot.count(outcome, elapsed) {
             hot.raise_alarm();
         }

@@ -12,7 +12,6 @@ use tokio::time::Instant;
 
 use super::{
     Filters, Load, NoPick, Probe, Shape, Standing, Strategy, Ticket, assume,
-    cost::seconds,
     density::{Density, Sums},
     plan::{Making, Plan},
     strategy::Choices,
@@ -206,7 +205,8 @@ impl<T> Slate<T> {
             return self.members.iter().fold(waiting, weigh);
         }
         if let Strategy::Prequal(_) = &self.strategy {
-            self.all_views().for_each(|view| view.policy().age(seconds(now)));
+            let now = self.members.first().map_or(0.0, |member| member.load.seconds(now));
+            self.all_views().for_each(|view| view.policy().age(now));
         }
         let Strategy::Adaptive(config) = &self.strategy else { return waiting };
         assume::for_stale(&self.members, now);
@@ -225,7 +225,7 @@ impl<T> Slate<T> {
     /// passed over.
     pub fn probed(&self, load: &Load, probe: Probe, now: Instant, rng: &mut fastrand::Rng) {
         for view in self.all_views().filter(|view| view.draws_from(load)) {
-            view.policy().probed(load, probe, seconds(now), rng);
+            view.policy().probed(load, probe, load.seconds(now), rng);
         }
     }
 

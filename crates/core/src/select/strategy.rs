@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{CustomStrategy, Load, PrequalConfig, ReportConfig, cost::Model};
 use crate::error::{Error, Result};
 
@@ -159,10 +161,23 @@ impl Strategy {
     /// A load for a new node, with this strategy's settings for what is learnt from calls.
     #[must_use]
     pub fn new_load(&self) -> Load {
-        match self {
-            Self::Adaptive(config) => Load::with_model(config.model),
-            _ => Load::new(),
-        }
+        self.load(None)
+    }
+
+    /// The same, with time counted from `origin` and not from when this process first looked. Nothing follows from it but how sums
+    /// are rounded: it is for what must come out alike whenever it runs, such as a simulation. All loads of a slate must have the
+    /// same.
+    #[must_use]
+    pub fn new_load_since(&self, origin: Instant) -> Load {
+        self.load(Some(origin))
+    }
+
+    fn load(&self, origin: Option<Instant>) -> Load {
+        let model = match self {
+            Self::Adaptive(config) => config.model,
+            _ => Model::DEFAULT,
+        };
+        Load::with_model(model, origin)
     }
 }
 

@@ -57,7 +57,7 @@ impl Ours {
 
     /// Keeps a node that was not known before. Unless it is one of the first, it gets its share little by little.
     fn meet(&mut self, seat: Seat, is_first: bool, now: Nanos) {
-        let (node, load) = (Arc::new(node(&seat)), self.strategy.new_load());
+        let (node, load) = (Arc::new(node(&seat)), self.strategy.new_load_since(self.clock.instant(0)));
         self.health.enter(node.key(), load.clone());
         if !is_first && !self.slow_start.is_zero() {
             load.ramp_up(self.slow_start, Duration::ZERO, self.clock.instant(now));

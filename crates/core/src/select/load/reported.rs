@@ -8,9 +8,9 @@ use std::{
 use tokio::time::Instant;
 
 use super::Load;
-use crate::select::{cost::seconds, report::ReportConfig};
+use crate::select::report::ReportConfig;
 
-/// Numbers as bits; times as [`seconds`].
+/// Numbers as bits; times as [`Load::seconds`].
 #[derive(Debug)]
 pub(super) struct Reported {
     /// The last weight; zero before the first.
@@ -33,7 +33,7 @@ impl Load {
         if !(weight > 0.0 && weight.is_finite()) {
             return;
         }
-        let (reported, now) = (&self.0.reported, seconds(now).to_bits());
+        let (reported, now) = (&self.0.reported, self.seconds(now).to_bits());
         reported.weight.store(weight.to_bits(), Relaxed);
         reported.at.store(now, Relaxed);
         let _ = reported.since.compare_exchange(NEVER, now, Relaxed, Relaxed);
@@ -46,7 +46,7 @@ impl Load {
 
     /// Decides anew whether the last report is believed. Whether that changes anything.
     pub(in crate::select) fn weigh_report(&self, config: &ReportConfig, now: Instant) -> bool {
-        let (reported, now) = (&self.0.reported, seconds(now));
+        let (reported, now) = (&self.0.reported, self.seconds(now));
         let for_longer =
             |bits: &AtomicU64, time: Duration| now - f64::from_bits(bits.load(Relaxed)) >= time.as_secs_f64();
         if for_longer(&reported.at, config.expiry) {

@@ -14,7 +14,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{Hot, Load, Outcome, PROVEN, READY};
-use crate::select::cost::{self, Estimate};
+use crate::select::cost::Estimate;
 
 /// The node is not to be picked.
 const EJECTED: u32 = 4;
@@ -52,7 +52,7 @@ pub(super) struct Tally {
 /// A node that gets more and more calls.
 #[derive(Debug, Default)]
 pub(super) struct Ramp {
-    /// When it began, as bits, see [`cost::seconds`], and how long it is in seconds.
+    /// When it began, as bits, see [`Load::seconds`], and how long it is in seconds.
     began: AtomicU64,
     window: AtomicU64,
     /// The chance to be taken when picked, of 2^32.
@@ -176,7 +176,7 @@ impl Load {
     /// The share grows with [`Slate::tick`](crate::select::Slate::tick).
     pub fn ramp_up(&self, window: Duration, gone: Duration, now: Instant) {
         let ramp = &self.0.ramp;
-        ramp.began.store((cost::seconds(now) - gone.as_secs_f64()).to_bits(), Relaxed);
+        ramp.began.store((self.seconds(now) - gone.as_secs_f64()).to_bits(), Relaxed);
         ramp.window.store(window.as_secs_f64().to_bits(), Relaxed);
         self.0.flags.fetch_or(RAMPING, AcqRel);
         self.climb(now);
@@ -188,7 +188,7 @@ impl Load {
             return;
         }
         let ramp = &self.0.ramp;
-        let gone = cost::seconds(now) - f64::from_bits(ramp.began.load(Relaxed));
+        let gone = self.seconds(now) - f64::from_bits(ramp.began.load(Relaxed));
         let factor = (gone / f64::from_bits(ramp.window.load(Relaxed))).max(RAMP_LEAST);
         if factor < 1.0 {
             ramp.chance.store((factor * f64::from(u32::MAX)) as u32, Relaxed);

@@ -148,6 +148,45 @@ fn the_slots_of_equal_nodes_differ_by_one_at_most() {
     }
 }
 
+/// No node has more than 1.15 times its share while there are 13 nodes to a hundred slots.
+#[test]
+fn the_largest_fleets_share_a_maglev_table_evenly_enough() {
+    for (count, most_allowed) in [(651, 1.01), (1300, 1.01), (10_000, 1.07), (17_000, 1.15)] {
+        let nodes: Vec<_> =
+            (0..count).map(|n| Hash { hash: spread(n, 1), weight: 1.0, position: 0 }).collect();
+        let maglev = Maglev::new(&nodes);
+        let mut slots = vec![0_u32; nodes.len()];
+        maglev.slots().iter().for_each(|node| slots[*node as usize] += 1);
+        let (least, most) = (*slots.iter().min().unwrap(), *slots.iter().max().unwrap());
+        let mean = maglev.slots().len() as f64 / nodes.len() as f64;
+        assert!(most - least <= 1 && f64::from(most) <= most_allowed * mean, "{count}: {least} to {most}");
+    }
+}
+
+/// Slots as the paper has them: everybody in turn looks at every slot of its order, from where it last was.
+fn slots_one_by_one(nodes: &[Hash], count: usize) -> Vec<u32> {
+    let heaviest = nodes.iter().map(|node| node.weight).fold(0.0, f64::max);
+    let (mut slots, mut looked, mut due) =
+        (vec![u32::MAX; count], vec![0; nodes.len()], vec![0.0; nodes.len()]);
+    for round in 1.. {
+        for (n, node) in nodes.iter().enumerate() {
+            if !slots.contains(&u32::MAX) {
+                return slots;
+            }
+            if f64::from(round) * node.weight < due[n] {
+                continue;
+            }
+            due[n] += heaviest;
+            let (offset, skip) = (node.hash % count as u64, spread(node.hash, 0) % (count as u64 - 1) + 1);
+            let at = |step: u64| ((offset + step * skip) % count as u64) as usize;
+            let step = (looked[n]..).find(|step| slots[at(*step)] == u32::MAX).unwrap();
+            slots[at(step)] = n as u32;
+            looked[n] = step + 1;
+        }
+    }
+    slots
+}
+
 #[test]
 fn a_hundred_nodes_on_a_ring_have_about_the_same_share() {
     let homes = homes(&slate(&strategies()[0], members(100), 1), 100_000);
@@ -264,6 +303,20 @@ proptest! {
             let picked = slate.pick(&request, &mut fastrand::Rng::with_seed(1)).unwrap().index;
             prop_assert_eq!(Some(picked), expected);
         }
+    }
+
+    #[test]
+    fn a_maglev_table_is_the_one_that_nodes_fill_by_looking_at_slot_after_slot(
+        weights in prop::collection::vec(1u16..9, 1..40),
+        seed: u64,
+        count in prop::sample::select(vec![251_u32, 257, 1021]),
+    ) {
+        let node = |(n, weight): (usize, &u16)| Hash {
+            hash: spread(seed, n as u64), weight: f64::from(*weight), position: 0,
+        };
+        let nodes: Vec<_> = weights.iter().enumerate().map(node).collect();
+        let maglev = Maglev::with_slots(&nodes, count);
+        prop_assert_eq!(maglev.slots(), slots_one_by_one(&nodes, count as usize));
     }
 
     #[test]
