@@ -64,6 +64,7 @@ mod subset;
 mod view;
 mod views;
 mod weights;
+mod witness;
 
 /// Randomness, as picks are given it.
 #[doc(no_inline)]
@@ -78,6 +79,7 @@ pub use self::policy::{Candidates, CustomStrategy};
 pub use self::probe::{PrequalConfig, Probe};
 pub use self::report::{LoadReport, ReportConfig};
 pub use self::shape::Shape;
-pub use self::slate::{Member, PickRequest, Picked, Slate};
+pub use self::slate::{Member, NoReplay, Notes, PickRequest, Picked, Slate};
 pub use self::strategy::{AdaptiveConfig, Aperture, Choices, HashConfig, Strategy};
 pub use self::subset::subset;
+use self::witness::Witness;

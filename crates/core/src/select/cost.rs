@@ -197,11 +197,12 @@ pub(super) fn score(g: f64, inflight: u32) -> f64 {
     }
 }
 
-/// As [`score`], with the unproven assumed to cost as much as any unknown node, at the `time` given in units of the decay.
-pub(super) fn score_assuming(g: f64, inflight: u32, time: f64) -> f64 {
-    match score(g, inflight) {
-        UNPROVEN => ASSUMED.ln() + time + ln(inflight),
-        known => known,
+/// As [`score`] from its [`parts`], with the unproven assumed to cost as much as any unknown node, at the `time` given in units of the
+/// decay.
+pub(super) fn score_assuming((node, queue): (f64, f64), time: f64) -> f64 {
+    match node {
+        UNPROVEN => ASSUMED.ln() + time + queue,
+        known => known + queue,
     }
 }
 

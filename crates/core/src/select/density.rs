@@ -10,7 +10,7 @@
 
 use std::sync::{
     Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+    atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed},
 };
 
 use tokio::time::Instant;
@@ -38,7 +38,7 @@ const SHRINK_EVERY: f64 = 10.0;
 /// The number of choices and the aperture that fit the flow of calls, measured from time to time.
 #[derive(Debug)]
 pub(super) struct Density {
-    choices: AtomicUsize,
+    choices: AtomicU8,
     aperture: AtomicUsize,
     meter: Mutex<Meter>,
 }
@@ -82,14 +82,14 @@ impl Density {
             }
         };
         Self {
-            choices: AtomicUsize::new(choices),
+            choices: AtomicU8::new(choices),
             aperture: AtomicUsize::new(aperture),
             meter: Mutex::new(meter),
         }
     }
 
     #[inline]
-    pub(super) fn choices(&self) -> usize {
+    pub(super) fn choices(&self) -> u8 {
         self.choices.load(Relaxed)
     }
 

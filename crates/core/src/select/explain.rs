@@ -152,7 +152,7 @@ impl fmt::Display for PassedOver {
 
 impl Load {
     /// What is against the node by the flags that `mask` lets count.
-    pub(super) fn objection(&self, mask: u32) -> Option<PassedOver> {
+    pub(super) fn objection(&self, mask: u8) -> Option<PassedOver> {
         if self.is_usable(mask) {
             None
         } else if !self.is_ready() {

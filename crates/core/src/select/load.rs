@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicU32, AtomicU64,
+            AtomicU8, AtomicU32, AtomicU64,
             Ordering::{Acquire, Relaxed, Release},
             fence,
         },
@@ -25,12 +25,12 @@ mod reported;
 mod verdict;
 
 use self::reported::Reported;
-pub(in crate::select) use self::verdict::{ALL, FACTS};
+pub(in crate::select) use self::verdict::{ALL, FACTS, is_plainly_usable, is_ramping, is_ready, is_usable};
 use self::verdict::{Ramp, Tally};
 
-const READY: u32 = 1;
+const READY: u8 = 1;
 /// A call has been answered well: the next answers are taken at their word.
-const PROVEN: u32 = 2;
+const PROVEN: u8 = 2;
 
 /// The handles' count is the lower half of its word; the upper half counts its changes, so that a reader notices them.
 const HANDLE: u64 = 1;
@@ -78,7 +78,7 @@ struct Hot {
     handles: AtomicU64,
     /// [`Estimate::g`] and [`Estimate::at`], as bits. A pair torn by two calls ending at once is slightly wrong once.
     g: AtomicU64,
-    flags: AtomicU32,
+    flags: AtomicU8,
     failures: AtomicU32,
     at: AtomicU64,
     calls: AtomicU64,
@@ -110,7 +110,7 @@ impl Load {
         let hot = Hot {
             handles: AtomicU64::new(HANDLE),
             g: AtomicU64::new(g.to_bits()),
-            flags: AtomicU32::new(0),
+            flags: AtomicU8::new(0),
             failures: AtomicU32::new(0),
             at: AtomicU64::new(at.to_bits()),
             calls: AtomicU64::new(0),
@@ -191,38 +191,21 @@ impl Load {
         (estimate.g > f64::NEG_INFINITY).then(|| Duration::try_from_secs_f64(cost).unwrap_or(Duration::MAX))
     }
 
-    /// What one more call costs here, by the node and by the calls it has: see [`cost::parts`].
-    pub(super) fn cost_parts(&self) -> (f64, f64) {
-        cost::parts(f64::from_bits(self.0.g.load(Relaxed)), self.about_inflight())
-    }
-
-    /// The same for a node that is well known: see [`cost::quick_parts`].
+    /// The estimate's logarithm, [`Estimate::g`].
     #[inline]
-    pub(super) fn quick_cost_parts(&self) -> (f64, f64) {
-        cost::quick_parts(f64::from_bits(self.0.g.load(Relaxed)), self.about_inflight())
+    pub(super) fn g(&self) -> f64 {
+        f64::from_bits(self.0.g.load(Relaxed))
     }
 
-    /// Expected cost of one more call, as a number that can only be compared.
-    #[inline]
-    pub(super) fn score(&self) -> f64 {
-        cost::score(f64::from_bits(self.0.g.load(Relaxed)), self.about_inflight())
-    }
-
-    /// As [`score`](Self::score), with an unproven node assumed to cost what any unknown one does at `time`.
-    pub(super) fn score_assuming(&self, time: f64) -> f64 {
-        cost::score_assuming(self.0.estimate().g, self.about_inflight(), time)
-    }
-
-    /// When the last sample was taken, in units of the decay.
-    pub(super) fn last_sample(&self) -> Option<f64> {
-        let Estimate { g, at } = self.0.estimate();
-        (g > f64::NEG_INFINITY).then_some(at / self.0.model.decay)
-    }
-
-    /// The estimate's logarithm, once there is an estimate.
+    /// The same, once there is an estimate.
     pub(super) fn known_g(&self) -> Option<f64> {
-        let g = self.0.estimate().g;
-        (g > f64::NEG_INFINITY).then_some(g)
+        Some(self.g()).filter(|g| *g > f64::NEG_INFINITY)
+    }
+
+    /// When the last sample was taken, in units of the decay; zero if there is no estimate.
+    pub(super) fn last_sample(&self) -> f64 {
+        let Estimate { g, at } = self.0.estimate();
+        if g > f64::NEG_INFINITY { at / self.0.model.decay } else { 0.0 }
     }
 
     /// Assumes a cost where nothing is known yet.

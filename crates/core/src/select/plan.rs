@@ -5,7 +5,7 @@ mod standing;
 use std::sync::Arc;
 
 use super::{
-    Filters, Member, NoPick, PickRequest, Shape, Strategy,
+    Filters, Member, NoPick, PickRequest, Shape, Strategy, Witness,
     key::spread,
     view::{Candidate, Passing, View},
 };
@@ -134,37 +134,37 @@ impl Plan {
 
     /// The candidate to take, and what it stands in for; [`why_none`](Self::why_none) when there is none.
     #[inline]
-    pub(super) fn pick(
+    pub(super) fn pick<W: Witness>(
         &self,
         request: &PickRequest<'_>,
         choices: usize,
         ramps: bool,
-        rng: &mut fastrand::Rng,
+        witness: &mut W,
     ) -> Option<(&Candidate, Option<&Arc<str>>)> {
         if self.pools.is_empty() {
-            return Some((self.all.pick(request, choices, ramps, rng)?, None));
+            return Some((self.all.pick(request, choices, ramps, witness)?, None));
         }
-        self.pick_shaped(request, choices, ramps, rng)
+        self.pick_shaped(request, choices, ramps, witness)
     }
 
     #[inline(never)]
-    fn pick_shaped(
+    fn pick_shaped<W: Witness>(
         &self,
         request: &PickRequest<'_>,
         choices: usize,
         ramps: bool,
-        rng: &mut fastrand::Rng,
+        witness: &mut W,
     ) -> Option<(&Candidate, Option<&Arc<str>>)> {
-        let lot = request.hash.map_or_else(|| rng.u64(..), |key| spread(key, SIDE));
+        let lot = request.hash.map_or_else(|| witness.rng().u64(..), |key| spread(key, SIDE));
         let pool = self.pools.iter().find(|pool| lot <= pool.end);
         if let Some(pool) = pool
-            && let Some(candidate) = pool.view.pick(request, choices, ramps, rng)
-            && (request.exclude.is_empty() || candidate.may_take(request))
+            && let Some(candidate) = pool.view.pick(request, choices, ramps, witness)
+            && (request.exclude.is_empty() || candidate.may_take(request, witness))
         {
             return Some((candidate, pool.instead.as_ref()));
         }
         // Its nodes went since the plan was made, or have all been tried.
-        let candidate = self.all.pick(request, choices, ramps, rng)?;
+        let candidate = self.all.pick(request, choices, ramps, witness)?;
         Some((candidate, pool.map(|pool| pool.instead.as_ref().unwrap_or(&self.gone))))
     }
 

@@ -13,7 +13,7 @@ use std::{
 
 use self::{hashed::Hashed, prequal::Prequal, round_robin::RoundRobin, stride::Stride};
 use super::{
-    Load, PickRequest, Probe, Strategy,
+    Load, PickRequest, Probe, Strategy, Witness,
     sample::{self, Alias},
     view::Candidate,
 };
@@ -110,30 +110,30 @@ impl Policy {
     ///
     /// Those that compare candidates propose none that may not be taken; the others propose blindly.
     #[inline]
-    pub(super) fn draw(
+    pub(super) fn draw<W: Witness>(
         &self,
         candidates: &[Candidate],
         request: &PickRequest<'_>,
         choices: usize,
-        rng: &mut fastrand::Rng,
+        witness: &mut W,
     ) -> Option<usize> {
         let count = candidates.len();
         match self {
-            Self::Random(None) => Some(sample::below(count, rng.u64(..))),
-            Self::Random(Some(alias)) => Some(alias.draw(rng)),
-            Self::RoundRobin(turn) => Some(turn.next(count)),
-            Self::Stride(stride) => Some(stride.next()),
-            Self::LeastRequest(None) => least::by_requests(candidates, choices, request, rng),
+            Self::Random(None) => Some(sample::below(count, witness.rng().u64(..))),
+            Self::Random(Some(alias)) => Some(alias.draw(witness.rng())),
+            Self::RoundRobin(turn) => Some(turn.next(count, witness)),
+            Self::Stride(stride) => stride.next(witness),
+            Self::LeastRequest(None) => least::by_requests(candidates, choices, request, witness),
             Self::LeastRequest(Some(alias)) => {
-                least::by_requests_and_weight(candidates, alias, choices, request, rng)
+                least::by_requests_and_weight(candidates, alias, choices, request, witness)
             }
-            Self::Adaptive(None) => least::by_cost(candidates, choices, request, rng),
+            Self::Adaptive(None) => least::by_cost(candidates, choices, request, witness),
             Self::Adaptive(Some(alias)) => {
-                least::by_cost_and_weight(candidates, alias, choices, request, rng)
+                least::by_cost_and_weight(candidates, alias, choices, request, witness)
             }
-            Self::Hashed(hashed) => hashed.pick(candidates, request, rng),
-            Self::Prequal(prequal) => Some(prequal.pick(candidates, request, rng)),
-            Self::Custom(custom) => custom.pick(&Candidates(candidates), request, rng),
+            Self::Hashed(hashed) => hashed.pick(candidates, request, witness),
+            Self::Prequal(prequal) => Some(prequal.pick(candidates, request, witness)),
+            Self::Custom(custom) => ask(&**custom, candidates, request, witness),
         }
     }
 
@@ -241,6 +241,19 @@ impl Candidates<'_> {
     pub fn weight(&self, position: usize) -> f64 {
         self.0[position].weight
     }
+}
+
+/// Asks a strategy of one's own. It has chance of its own: what it looks at is not known here, so all that can be seen of it is what it
+/// says.
+#[inline(never)]
+fn ask<W: Witness>(
+    custom: &dyn CustomStrategy,
+    candidates: &[Candidate],
+    request: &PickRequest<'_>,
+    witness: &mut W,
+) -> Option<usize> {
+    let mut rng = witness.rng().fork();
+    witness.see(|| custom.pick(&Candidates(candidates), request, &mut rng))
 }
 
 /// A table to draw by weight, if the weights differ.

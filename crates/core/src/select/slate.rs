@@ -1,5 +1,7 @@
 //! One immutable snapshot of the nodes and of all that must agree with them.
 
+mod notes;
+
 use std::{
     fmt,
     sync::{
@@ -10,8 +12,9 @@ use std::{
 
 use tokio::time::Instant;
 
+pub use self::notes::{NoReplay, Notes};
 use super::{
-    Filters, Load, NoPick, Probe, Shape, Standing, Strategy, Ticket, assume,
+    Filters, Load, NoPick, Probe, Shape, Standing, Strategy, Ticket, Witness, assume,
     density::{Density, Sums},
     plan::{Making, Plan},
     strategy::Choices,
@@ -248,11 +251,11 @@ impl<T> Slate<T> {
 
     /// How many nodes the strategy compares for one pick.
     #[inline]
-    fn choices(&self) -> usize {
+    fn choices<W: Witness>(&self, witness: &mut W) -> usize {
         match &self.strategy {
             Strategy::Adaptive(config) => match config.choices {
                 Choices::Fixed(choices) => usize::from(choices).clamp(2, Strategy::CHOICES_MAX),
-                Choices::ByDensity => self.density.choices(),
+                Choices::ByDensity => usize::from(witness.see(|| self.density.choices())),
             },
             Strategy::LeastRequest { choices } => usize::from(*choices).clamp(2, Strategy::CHOICES_MAX),
             _ => 1,
@@ -285,13 +288,14 @@ impl<T> Slate<T> {
     }
 
     #[inline]
-    fn pick_by(
+    fn pick_by<W: Witness>(
         &self,
         plan: &Plan,
         request: &PickRequest<'_>,
-        rng: &mut fastrand::Rng,
+        witness: &mut W,
     ) -> Result<Picked<'_, T>, NoPick> {
-        let Some((candidate, instead)) = plan.pick(request, self.choices(), self.ramps, rng) else {
+        let choices = self.choices(witness);
+        let Some((candidate, instead)) = plan.pick(request, choices, self.ramps, witness) else {
             return Err(plan.why_none());
         };
         let instead = instead.map(|instead| {

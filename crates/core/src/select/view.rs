@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 pub(super) use self::offer::Offers;
 use super::{
-    Filters, Load, Member, NoPick, PickRequest, Rejection, Strategy, load, policy::Policy, sample, weights,
+    Filters, Load, Member, NoPick, PickRequest, Rejection, Strategy, Witness, load, policy::Policy, sample,
+    weights,
 };
 use crate::model::Node;
 
@@ -44,7 +45,7 @@ pub(super) struct Candidate {
     pub(super) node: Arc<Node>,
     pub(super) weight: f64,
     /// Which of the load's flags count.
-    mask: u32,
+    mask: u8,
     /// Its index among the members.
     pub(super) member: u32,
 }
@@ -104,46 +105,49 @@ impl View {
     /// It is called from several places, and none of them has a copy of its own: the answer fits a register, and a call is cheaper
     /// than an answer in memory.
     #[inline(never)]
-    pub(super) fn pick(
+    pub(super) fn pick<W: Witness>(
         &self,
         request: &PickRequest<'_>,
         choices: usize,
         ramps: bool,
-        rng: &mut fastrand::Rng,
+        witness: &mut W,
     ) -> Option<&Candidate> {
         let drawn_from = &self.candidates[..self.drawn_from];
         match drawn_from {
             [] => return None,
-            [only] if only.may_take(request) => return Some(only),
+            [only] if only.may_take(request, witness) => return Some(only),
             [_] => {}
             _ => {
                 for _ in 0..=REDRAWS {
-                    let drawn = self.policy.draw(drawn_from, request, choices, rng);
+                    let drawn = self.policy.draw(drawn_from, request, choices, witness);
                     if let Some(candidate) = drawn.and_then(|index| drawn_from.get(index))
-                        && candidate.may_take(request)
-                        && !(ramps && candidate.load.is_spared(rng))
+                        && candidate.may_take(request, witness)
+                        && !(ramps && candidate.is_spared(witness))
                     {
                         return Some(candidate);
                     }
                 }
             }
         }
-        self.search(request, rng)
+        self.search(request, witness)
     }
 
     /// Looks through all candidates, from a random one on. One that the request excludes is better than none.
     #[inline(never)]
-    fn search(&self, request: &PickRequest<'_>, rng: &mut fastrand::Rng) -> Option<&Candidate> {
-        let start = sample::below(self.candidates.len(), rng.u64(..));
+    fn search<W: Witness>(&self, request: &PickRequest<'_>, witness: &mut W) -> Option<&Candidate> {
+        let start = sample::below(self.candidates.len(), witness.rng().u64(..));
         let (after, before) = (&self.candidates[start..], &self.candidates[..start]);
-        let ready = || after.iter().chain(before).filter(|candidate| candidate.load.is_ready());
-        let usable = || ready().filter(|candidate| candidate.load.is_usable(candidate.mask));
-        usable()
-            .find(|candidate| !candidate.excluded_by(request))
-            .or_else(|| usable().next())
+        let mut find = |accused: bool, excluded: bool| {
+            after.iter().chain(before).find(|candidate| {
+                let may = if accused { candidate.is_ready(witness) } else { candidate.is_usable(witness) };
+                may && (excluded || !candidate.excluded_by(request))
+            })
+        };
+        find(false, false)
+            .or_else(|| find(false, true))
             // One that was ejected is better than none.
-            .or_else(|| ready().find(|candidate| !candidate.excluded_by(request)))
-            .or_else(|| ready().next())
+            .or_else(|| find(true, false))
+            .or_else(|| find(true, true))
     }
 
     /// Why a pick found nothing.
@@ -174,14 +178,29 @@ impl View {
 impl Candidate {
     /// Whether the request may have it, if there is a choice.
     #[inline]
-    pub(super) fn may_take(&self, request: &PickRequest<'_>) -> bool {
-        self.load.is_usable(self.mask) && !self.excluded_by(request)
+    pub(super) fn may_take<W: Witness>(&self, request: &PickRequest<'_>, witness: &mut W) -> bool {
+        self.is_usable(witness) && !self.excluded_by(request)
     }
 
     /// Whether a request may have it that excludes nobody, at any time.
     #[inline]
-    pub(super) fn is_plainly_usable(&self) -> bool {
-        self.load.is_plainly_usable(self.mask)
+    pub(super) fn is_plainly_usable<W: Witness>(&self, witness: &mut W) -> bool {
+        load::is_plainly_usable(witness.flags(self), self.mask)
+    }
+
+    #[inline]
+    fn is_usable<W: Witness>(&self, witness: &mut W) -> bool {
+        load::is_usable(witness.flags(self), self.mask, || witness.inflight(self))
+    }
+
+    fn is_ready<W: Witness>(&self, witness: &mut W) -> bool {
+        load::is_ready(witness.flags(self))
+    }
+
+    /// Whether it is new, and spared this call.
+    fn is_spared<W: Witness>(&self, witness: &mut W) -> bool {
+        load::is_ramping(witness.flags(self))
+            && witness.rng().u32(..) > witness.see(|| self.load.ramp_chance())
     }
 
     #[inline]

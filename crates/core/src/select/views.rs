@@ -56,6 +56,12 @@ impl Views {
         Found::Single(Box::new(make()))
     }
 
+    /// The view for `filters`, if it is kept.
+    pub(super) fn get(&self, filters: &Filters) -> Option<&Plan> {
+        let mut entries = self.walk(filters).map_while(OnceLock::get);
+        entries.find(|entry| entry.filters == *filters).map(|entry| &entry.plan)
+    }
+
     /// Those that are worth making again for the next slate, with the number of slates they have been idle for.
     pub(super) fn worth_keeping(&self) -> impl Iterator<Item = (&Entry, u8)> {
         self.0.iter().filter_map(OnceLock::get).filter_map(|entry| {

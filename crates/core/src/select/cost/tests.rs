@@ -195,13 +195,13 @@ fn an_unknown_node_is_tried_first_and_then_assumed_to_be_ordinary() {
     let known = |seconds| MODEL.after(Estimate::UNKNOWN, Sample::Answered(seconds), now).g;
     assert!(score(unknown, 0) < score(known(1e-6), 0));
     assert_eq!(score(unknown, 1), UNPROVEN);
-    let assumed = |inflight| score_assuming(unknown, inflight, now / MODEL.decay);
+    let assumed = |inflight| score_assuming(parts(unknown, inflight), now / MODEL.decay);
     assert!(assumed(1) < assumed(2));
     assert!(
         assumed(1) > score(known(0.05), 0) && assumed(1) < score(known(0.07), 0),
         "30 ms, and one call ahead"
     );
-    assert_eq!(score_assuming(known(0.5), 3, now), score(known(0.5), 3));
+    assert_eq!(score_assuming(parts(known(0.5), 3), now), score(known(0.5), 3));
 }
 
 #[test]

@@ -54,7 +54,7 @@ proptest! {
             }
             prop_assert_eq!(load.inflight() as usize, tickets.len());
             prop_assert_eq!(load.about_inflight() as usize, tickets.len());
-            prop_assert!(!load.score().is_nan());
+            prop_assert!(!cost::score(load.g(), load.inflight()).is_nan());
         }
         drop(tickets);
         prop_assert_eq!(load.inflight(), 0);

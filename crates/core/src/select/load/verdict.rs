@@ -17,21 +17,21 @@ use super::{Hot, Load, Outcome, PROVEN, READY};
 use crate::select::cost::Estimate;
 
 /// The node is not to be picked.
-const EJECTED: u32 = 4;
+const EJECTED: u8 = 4;
 /// The node is to be picked while it has no call in flight.
-const PROBING: u32 = 8;
+const PROBING: u8 = 8;
 /// The node is not to be picked as often as others yet.
-const RAMPING: u32 = 16;
+const RAMPING: u8 = 16;
 /// Something has happened that is worth a look.
-const ALARMED: u32 = 32;
+const ALARMED: u8 = 32;
 
 /// The node has said that it leaves.
-const LEAVING: u32 = 64;
+const LEAVING: u8 = 64;
 
 /// What may be held against a node: a mask over the flags.
-pub(in crate::select) const ALL: u32 = FACTS | EJECTED | PROBING;
+pub(in crate::select) const ALL: u8 = FACTS | EJECTED | PROBING;
 /// In panic only facts count.
-pub(in crate::select) const FACTS: u32 = READY | LEAVING;
+pub(in crate::select) const FACTS: u8 = READY | LEAVING;
 
 /// The least chance that a node has at the beginning of its ramp.
 const RAMP_LEAST: f64 = 0.1;
@@ -69,22 +69,20 @@ pub(crate) struct Counted {
 // === impl Load ===
 
 impl Load {
-    /// Whether the node may be picked, as far as the `mask` of its flags goes.
+    /// All that is said of the node in a word: see [`is_usable`] and the like.
     #[inline]
-    pub(in crate::select) fn is_usable(&self, mask: u32) -> bool {
-        let flags = self.0.flags.load(Relaxed) & mask;
-        flags == READY || (flags == READY | PROBING && self.about_inflight() == 0)
+    pub(in crate::select) fn flags(&self) -> u8 {
+        self.0.flags.load(Relaxed)
     }
 
-    /// Whether the node may be picked however many calls it has.
-    #[inline]
-    pub(in crate::select) fn is_plainly_usable(&self, mask: u32) -> bool {
-        self.0.flags.load(Relaxed) & mask == READY
+    /// Whether the node may be picked now, as far as the `mask` of its flags goes.
+    pub(in crate::select) fn is_usable(&self, mask: u8) -> bool {
+        is_usable(self.flags(), mask, || self.about_inflight())
     }
 
     /// Whether the node belongs to those that picks are drawn from.
-    pub(in crate::select) fn may_be_drawn(&self, mask: u32) -> bool {
-        self.0.flags.load(Relaxed) & mask & !PROBING == READY
+    pub(in crate::select) fn may_be_drawn(&self, mask: u8) -> bool {
+        self.flags() & mask & !PROBING == READY
     }
 
     /// Says whether the node is about to leave, by its own word. It is picked then only where no other node can be: it is neither
@@ -197,15 +195,14 @@ impl Load {
         }
     }
 
-    #[inline]
     pub(in crate::select) fn is_ramping(&self) -> bool {
-        self.0.flags.load(Relaxed) & RAMPING != 0
+        is_ramping(self.flags())
     }
 
-    /// Whether a node that is new is spared this call.
+    /// The chance that a node has to be taken when picked, of 2^32, while it is ramping.
     #[inline]
-    pub(in crate::select) fn is_spared(&self, rng: &mut fastrand::Rng) -> bool {
-        self.is_ramping() && rng.u32(..) > self.0.ramp.chance.load(Relaxed)
+    pub(in crate::select) fn ramp_chance(&self) -> u32 {
+        self.0.ramp.chance.load(Relaxed)
     }
 }
 
@@ -258,4 +255,27 @@ impl Tally {
     fn typical(&self) -> f64 {
         f64::from(f32::from_bits(self.typical.load(Relaxed)))
     }
+}
+
+/// Whether a node of these flags may be picked, as far as the `mask` goes.
+#[inline]
+pub(in crate::select) fn is_usable(flags: u8, mask: u8, inflight: impl FnOnce() -> u32) -> bool {
+    let flags = flags & mask;
+    flags == READY || (flags == READY | PROBING && inflight() == 0)
+}
+
+/// Whether it may be picked however many calls it has.
+#[inline]
+pub(in crate::select) fn is_plainly_usable(flags: u8, mask: u8) -> bool {
+    flags & mask == READY
+}
+
+#[inline]
+pub(in crate::select) fn is_ready(flags: u8) -> bool {
+    flags & READY != 0
+}
+
+#[inline]
+pub(in crate::select) fn is_ramping(flags: u8) -> bool {
+    flags & RAMPING != 0
 }

@@ -12,8 +12,12 @@ mod bound;
 mod maglev;
 mod ring;
 
-use self::{bound::Bound, maglev::Maglev, ring::Ring};
-use super::{Candidate, PickRequest};
+use self::{
+    bound::{Bound, Now},
+    maglev::Maglev,
+    ring::Ring,
+};
+use super::{Candidate, PickRequest, Witness};
 use crate::select::{
     HashConfig, Strategy,
     key::{hash_key, spread},
@@ -79,51 +83,52 @@ impl Hashed {
 
     /// The first in the key's order that may be taken, and has room if there is a bound. A request without a key gets one by
     /// chance.
-    #[inline]
-    pub(super) fn pick(
+    ///
+    /// Not in place: what a loop over draws would keep for it would cost all other strategies more.
+    #[inline(never)]
+    pub(super) fn pick<W: Witness>(
         &self,
         candidates: &[Candidate],
         request: &PickRequest<'_>,
-        rng: &mut fastrand::Rng,
+        witness: &mut W,
     ) -> Option<usize> {
-        let key = request.hash.unwrap_or_else(|| rng.u64(..));
-        let bound = self.bound.as_ref().map(|bound| bound.now(candidates));
-        let has_room = |position: usize| match bound {
-            None => true,
-            Some(now) => {
-                let candidate = &candidates[position];
-                now.has_room(candidate.load.about_inflight(), candidate.weight)
-            }
-        };
-        let may_take = |position: usize| candidates[position].may_take(request);
+        let key = request.hash.unwrap_or_else(|| witness.rng().u64(..));
+        let bound = self.bound.as_ref().map(|bound| bound.now(candidates, witness));
         for place in 0..PLACES_MAX {
             let home = match &self.table {
-                Table::Ring(ring) => ring.home(spread(key, place), |node| may_take(self.position(node))),
+                Table::Ring(ring) => ring.home(spread(key, place), |node| {
+                    candidates[self.position(node)].may_take(request, witness)
+                }),
                 Table::Maglev(maglev) => Some(maglev.home(spread(key, place))),
                 Table::None => break,
             };
             if let Some(position) = home.map(|node| self.position(node))
-                && may_take(position)
-                && has_room(position)
+                && candidates[position].may_take(request, witness)
+                && has_room(&candidates[position], bound, witness)
             {
                 return Some(position);
             }
         }
-        self.foremost(key, |position| may_take(position) && has_room(position)).or_else(|| {
-            // Where there is a bound, somebody has room, unless calls have ended or begun since it was drawn.
-            let filled = |position: usize| {
-                f64::from(candidates[position].load.about_inflight()) / candidates[position].weight
-            };
-            (0..candidates.len())
-                .filter(|position| may_take(*position))
-                .min_by(|a, b| filled(*a).total_cmp(&filled(*b)))
-        })
+        self.foremost(key, candidates, request, bound, witness)
+            .or_else(|| least_filled(candidates, request, witness))
     }
 
-    /// The first in the key's rendezvous order that is `allowed`: the node whose hash together with the key's is the largest, with
-    /// weights as in Schindelhauer and Schomaker.
-    fn foremost(&self, key: u64, allowed: impl Fn(usize) -> bool) -> Option<usize> {
-        let nodes = self.nodes.iter().filter(|node| allowed(node.position as usize));
+    /// The first in the key's rendezvous order: the node whose hash together with the key's is the largest, with weights as in
+    /// Schindelhauer and Schomaker.
+    #[inline(never)]
+    fn foremost<W: Witness>(
+        &self,
+        key: u64,
+        candidates: &[Candidate],
+        request: &PickRequest<'_>,
+        bound: Option<Now>,
+        witness: &mut W,
+    ) -> Option<usize> {
+        let allowed = |node: &&Hash| {
+            let candidate = &candidates[node.position as usize];
+            candidate.may_take(request, witness) && has_room(candidate, bound, witness)
+        };
+        let nodes = self.nodes.iter().filter(allowed);
         let best = if self.weighted {
             nodes.max_by(|a, b| score(a, key).total_cmp(&score(b, key)))
         } else {
@@ -136,6 +141,27 @@ impl Hashed {
     fn position(&self, node: u32) -> usize {
         self.nodes[node as usize].position as usize
     }
+}
+
+#[inline]
+fn has_room<W: Witness>(candidate: &Candidate, bound: Option<Now>, witness: &mut W) -> bool {
+    bound.is_none_or(|now| now.has_room(witness.inflight(candidate), candidate.weight))
+}
+
+/// The one with the fewest calls for its weight. Where there is a bound somebody has room, unless calls have ended or begun since it
+/// was drawn.
+#[inline(never)]
+fn least_filled<W: Witness>(
+    candidates: &[Candidate],
+    request: &PickRequest<'_>,
+    witness: &mut W,
+) -> Option<usize> {
+    let filled = |(position, candidate): (usize, &Candidate)| {
+        let may_take = candidate.may_take(request, witness);
+        may_take.then(|| (f64::from(witness.inflight(candidate)) / candidate.weight, position))
+    };
+    let filled = candidates.iter().enumerate().filter_map(filled);
+    filled.min_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, position)| position)
 }
 
 /// `−w / ln u`, where `u` between zero and one belongs to the key and the node.

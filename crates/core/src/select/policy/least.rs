@@ -6,10 +6,10 @@
 use std::hint::select_unpredictable;
 
 use super::{
-    Alias, Candidate, PickRequest,
+    Alias, Candidate, PickRequest, Witness,
     sample::{self, Drawn},
 };
-use crate::select::cost;
+use crate::select::{Strategy, cost};
 
 /// Nodes whose cost is below this many times the least are as good as the one that has it: among them calls in flight decide, and
 /// else chance, or the weights. As a logarithm: one and a half.
@@ -36,11 +36,11 @@ const LOT_AND_PLACE: u64 = (1 << (sample::LOT_BITS + PLACE_BITS)) - 1;
 /// What candidates are compared by, in two parts to be added up: what the node costs, and what the calls in flight add to that.
 trait Measure {
     /// For a candidate that may be taken. The first part is `-∞` if [`exact`](Self::exact) has to be asked.
-    fn quick(candidate: &Candidate) -> (f64, f64);
+    fn quick<W: Witness>(candidate: &Candidate, witness: &mut W) -> (f64, f64);
 
     /// The first part may be [`UNPROVEN`](cost::UNPROVEN).
-    fn exact(candidate: &Candidate) -> (f64, f64) {
-        Self::quick(candidate)
+    fn exact<W: Witness>(candidate: &Candidate, witness: &mut W) -> (f64, f64) {
+        Self::quick(candidate, witness)
     }
 }
 
@@ -55,51 +55,51 @@ struct ExpectedCost;
 
 /// Fewest calls in flight.
 #[inline]
-pub(super) fn by_requests(
+pub(super) fn by_requests<W: Witness>(
     candidates: &[Candidate],
     choices: usize,
     request: &PickRequest<'_>,
-    rng: &mut fastrand::Rng,
+    witness: &mut W,
 ) -> Option<usize> {
-    of_distinct::<Requests>(candidates, choices, request, rng)
+    of_distinct::<Requests, _>(candidates, choices, request, witness)
 }
 
 /// Fewest calls in flight for their weight.
 #[inline(never)]
-pub(super) fn by_requests_and_weight(
+pub(super) fn by_requests_and_weight<W: Witness>(
     candidates: &[Candidate],
     alias: &Alias,
     choices: usize,
     request: &PickRequest<'_>,
-    rng: &mut fastrand::Rng,
+    witness: &mut W,
 ) -> Option<usize> {
-    of_weighted::<RequestsByWeight>(candidates, alias, choices, request, rng)
+    of_weighted::<RequestsByWeight, _>(candidates, alias, choices, request, witness)
 }
 
 /// Least expected cost.
 #[inline]
-pub(super) fn by_cost(
+pub(super) fn by_cost<W: Witness>(
     candidates: &[Candidate],
     choices: usize,
     request: &PickRequest<'_>,
-    rng: &mut fastrand::Rng,
+    witness: &mut W,
 ) -> Option<usize> {
     if choices >= candidates.len() && candidates.len() > 2 {
-        return by_cost_of_all_but_one(candidates, request, rng);
+        return by_cost_of_all_but_one(candidates, request, witness);
     }
-    of_distinct::<ExpectedCost>(candidates, choices, request, rng)
+    of_distinct::<ExpectedCost, _>(candidates, choices, request, witness)
 }
 
 /// Least expected cost among those that the weights let be drawn.
 #[inline(never)]
-pub(super) fn by_cost_and_weight(
+pub(super) fn by_cost_and_weight<W: Witness>(
     candidates: &[Candidate],
     alias: &Alias,
     choices: usize,
     request: &PickRequest<'_>,
-    rng: &mut fastrand::Rng,
+    witness: &mut W,
 ) -> Option<usize> {
-    of_weighted::<ExpectedCost>(candidates, alias, choices, request, rng)
+    of_weighted::<ExpectedCost, _>(candidates, alias, choices, request, witness)
 }
 
 /// Runs `$body` with the number of choices as a constant, so that loops over them are unrolled.
@@ -123,33 +123,33 @@ macro_rules! with_constant {
 
 /// The least of `choices` distinct candidates.
 #[inline]
-fn of_distinct<M: Measure>(
+fn of_distinct<M: Measure, W: Witness>(
     candidates: &[Candidate],
     choices: usize,
     request: &PickRequest<'_>,
-    rng: &mut fastrand::Rng,
+    witness: &mut W,
 ) -> Option<usize> {
     let count = candidates.len();
     let choices = choices.min(count);
     if choices <= 2 {
         // Their order is random already, and decides between what is as good as equal.
-        let (i, j) = sample::two(count, rng);
-        return least::<M, 2>(candidates, [i, j].map(Drawn::first), NOBODY, request, rng);
+        let (i, j) = sample::two(count, witness.rng());
+        return least::<M, _, 2>(candidates, [i, j].map(Drawn::first), NOBODY, request, witness);
     }
-    of_several::<M>(candidates, choices, request, rng)
+    of_several::<M, _>(candidates, choices, request, witness)
 }
 
 /// The least of three to eight distinct candidates. Apart, so that the choice between two stays small.
 #[inline(never)]
-fn of_several<M: Measure>(
+fn of_several<M: Measure, W: Witness>(
     candidates: &[Candidate],
     choices: usize,
     request: &PickRequest<'_>,
-    rng: &mut fastrand::Rng,
+    witness: &mut W,
 ) -> Option<usize> {
     let count = candidates.len();
     with_constant!(choices, D => {
-        least::<M, D>(candidates, sample::distinct::<D>(count, rng), NOBODY, request, rng)
+        least::<M, _, D>(candidates, sample::distinct::<D>(count, witness.rng()), NOBODY, request, witness)
     })
 }
 
@@ -160,40 +160,40 @@ fn of_several<M: Measure>(
 /// others are late. With one left out, part of what a node has answered goes elsewhere each time. The price, that calls go to the
 /// second best, is not paid when that is far worse: when it is slow, or fails.
 #[inline(never)]
-fn by_cost_of_all_but_one(
+fn by_cost_of_all_but_one<W: Witness>(
     candidates: &[Candidate],
     request: &PickRequest<'_>,
-    rng: &mut fastrand::Rng,
+    witness: &mut W,
 ) -> Option<usize> {
     let count = candidates.len();
-    let left_out = sample::below(count, rng.u64(..));
-    let left = &candidates[left_out].load;
+    let left_out = sample::below(count, witness.rng().u64(..));
+    let left = &candidates[left_out];
     with_constant!(count, D => {
-        let drawn = sample::distinct::<D>(count, rng);
-        let Some(best) = least::<ExpectedCost, D>(candidates, drawn, left_out, request, rng) else {
-            return candidates[left_out].may_take(request).then_some(left_out);
+        let drawn = sample::distinct::<D>(count, witness.rng());
+        let Some(best) = least::<ExpectedCost, _, D>(candidates, drawn, left_out, request, witness) else {
+            return left.may_take(request, witness).then_some(left_out);
         };
-        let (Some(cost_left), Some(cost)) = (left.known_g(), candidates[best].load.known_g()) else {
-            return Some(best);
-        };
-        let better = cost_left + FAR_CHEAPER < cost && left.score() < candidates[best].load.score();
-        Some(if better && candidates[left_out].may_take(request) { left_out } else { best })
+        let (cost_left, cost) = (witness.cost(left), witness.cost(&candidates[best]));
+        let better = cost_left > f64::NEG_INFINITY
+            && cost_left + FAR_CHEAPER < cost
+            && cost::score(cost_left, witness.inflight(left)) < cost::score(cost, witness.inflight(&candidates[best]));
+        Some(if better && left.may_take(request, witness) { left_out } else { best })
     })
 }
 
 /// The least of `choices` candidates drawn by weight, each independently of the others: so the weights are kept exactly while
 /// all are as good as each other.
 #[inline]
-fn of_weighted<M: Measure>(
+fn of_weighted<M: Measure, W: Witness>(
     candidates: &[Candidate],
     alias: &Alias,
     choices: usize,
     request: &PickRequest<'_>,
-    rng: &mut fastrand::Rng,
+    witness: &mut W,
 ) -> Option<usize> {
     with_constant!(choices.min(candidates.len()), D => {
-        let drawn: [Drawn; D] = std::array::from_fn(|_| Drawn::first(alias.draw(rng)));
-        least::<M, D>(candidates, drawn, NOBODY, request, rng)
+        let drawn: [Drawn; D] = std::array::from_fn(|_| Drawn::first(alias.draw(witness.rng())));
+        least::<M, _, D>(candidates, drawn, NOBODY, request, witness)
     })
 }
 
@@ -202,24 +202,24 @@ fn of_weighted<M: Measure>(
 ///
 /// This is for the common case, in which all may be taken and are well known; the others are [`least_of_some`]'s.
 #[inline(always)]
-fn least<M: Measure, const D: usize>(
+fn least<M: Measure, W: Witness, const D: usize>(
     candidates: &[Candidate],
     drawn: [Drawn; D],
     left_out: usize,
     request: &PickRequest<'_>,
-    rng: &mut fastrand::Rng,
+    witness: &mut W,
 ) -> Option<usize> {
     let mut costs = [(0.0, 0.0); D];
     let (mut lowest, mut all_usable) = (f64::INFINITY, request.exclude.is_empty());
     for (cost, drawn) in costs.iter_mut().zip(drawn) {
         let candidate = &candidates[drawn.index()];
-        *cost = M::quick(candidate);
+        *cost = M::quick(candidate, witness);
         cost.0 = select_unpredictable(drawn.index() == left_out, f64::INFINITY, cost.0);
         lowest = lowest.min(cost.0);
-        all_usable &= candidate.is_plainly_usable();
+        all_usable &= candidate.is_plainly_usable(witness);
     }
     if !all_usable || lowest == f64::NEG_INFINITY {
-        return least_of_some::<M>(candidates, &drawn, left_out, request, rng);
+        return least_of_some::<M, _>(candidates, &drawn, left_out, request, witness);
     }
     let mut best = u64::MAX;
     for (place, ((node, queue), drawn)) in costs.into_iter().zip(drawn).enumerate() {
@@ -230,39 +230,44 @@ fn least<M: Measure, const D: usize>(
 
 /// The least of those that may be taken.
 #[inline(never)]
-fn least_of_some<M: Measure>(
+fn least_of_some<M: Measure, W: Witness>(
     candidates: &[Candidate],
     drawn: &[Drawn],
     left_out: usize,
     request: &PickRequest<'_>,
-    rng: &mut fastrand::Rng,
+    witness: &mut W,
 ) -> Option<usize> {
-    let may = || drawn.iter().enumerate().filter(|(_, drawn)| candidates[drawn.index()].may_take(request));
-    let cost = |drawn: &Drawn| M::exact(&candidates[drawn.index()]);
-    if may().any(|(_, drawn)| cost(drawn).0 == cost::UNPROVEN) {
-        return least_with_unproven(candidates, may().map(|(_, drawn)| drawn.index()), rng);
+    let mut costs = [None; Strategy::CHOICES_MAX];
+    for (cost, drawn) in costs.iter_mut().zip(drawn) {
+        let candidate = &candidates[drawn.index()];
+        *cost = candidate.may_take(request, witness).then(|| M::exact(candidate, witness));
     }
-    let may = || may().filter(|(_, drawn)| drawn.index() != left_out);
-    let lowest = may().map(|(_, drawn)| cost(drawn).0).fold(f64::INFINITY, f64::min);
-    let key = |(place, drawn): (usize, &Drawn)| {
-        let (node, queue) = cost(drawn);
-        key(node - lowest, queue, *drawn, place)
+    let may = || {
+        let costs = costs.iter().zip(drawn).enumerate();
+        costs.filter_map(|(place, (cost, drawn))| cost.map(|cost| (place, *drawn, cost)))
     };
+    if may().any(|(.., (node, _))| node == cost::UNPROVEN) {
+        return least_with_unproven(candidates, may().map(|(_, drawn, cost)| (drawn.index(), cost)), witness);
+    }
+    let may = || may().filter(|(_, drawn, _)| drawn.index() != left_out);
+    let lowest = may().map(|(.., (node, _))| node).fold(f64::INFINITY, f64::min);
+    let key = |(place, drawn, (node, queue))| key(node - lowest, queue, drawn, place);
     may().map(key).min().map(|best| drawn[place_in(best)].index())
 }
 
-/// The least expected cost when nodes are among the drawn that have calls in flight and have not answered one yet.
+/// The least expected cost, of that in its parts, when nodes are among the drawn that have calls in flight and have not answered one yet.
 ///
 /// They are assumed to cost what an unknown node does, at the time of the latest sample of the others. To pass them over would
 /// be wrong while the others fail: the first node of a cold client to fail would get all calls until another one answers.
-fn least_with_unproven(
+fn least_with_unproven<W: Witness>(
     candidates: &[Candidate],
-    drawn: impl Iterator<Item = usize> + Clone,
-    rng: &mut fastrand::Rng,
+    drawn: impl Iterator<Item = (usize, (f64, f64))> + Clone,
+    witness: &mut W,
 ) -> Option<usize> {
-    let latest = drawn.clone().filter_map(|index| candidates[index].load.last_sample()).fold(0.0, f64::max);
+    let last_sample = |(index, _): (usize, _)| witness.see(|| candidates[index].load.last_sample());
+    let latest = drawn.clone().map(last_sample).fold(0.0, f64::max);
     drawn
-        .map(|index| (candidates[index].load.score_assuming(latest) + TIE_LOT * rng.f64(), index))
+        .map(|(index, cost)| (cost::score_assuming(cost, latest) + TIE_LOT * witness.rng().f64(), index))
         .min_by(|(score, _), (other, _)| score.total_cmp(other))
         .map(|(_, index)| index)
 }
@@ -285,25 +290,25 @@ fn place_in(key: u64) -> usize {
 
 impl Measure for Requests {
     #[inline]
-    fn quick(candidate: &Candidate) -> (f64, f64) {
-        (0.0, f64::from(candidate.load.about_inflight()))
+    fn quick<W: Witness>(candidate: &Candidate, witness: &mut W) -> (f64, f64) {
+        (0.0, f64::from(witness.inflight(candidate)))
     }
 }
 
 impl Measure for RequestsByWeight {
     #[inline]
-    fn quick(candidate: &Candidate) -> (f64, f64) {
-        (0.0, f64::from(candidate.load.about_inflight()) / candidate.weight)
+    fn quick<W: Witness>(candidate: &Candidate, witness: &mut W) -> (f64, f64) {
+        (0.0, f64::from(witness.inflight(candidate)) / candidate.weight)
     }
 }
 
 impl Measure for ExpectedCost {
     #[inline]
-    fn quick(candidate: &Candidate) -> (f64, f64) {
-        candidate.load.quick_cost_parts()
+    fn quick<W: Witness>(candidate: &Candidate, witness: &mut W) -> (f64, f64) {
+        cost::quick_parts(witness.cost(candidate), witness.inflight(candidate))
     }
 
-    fn exact(candidate: &Candidate) -> (f64, f64) {
-        candidate.load.cost_parts()
+    fn exact<W: Witness>(candidate: &Candidate, witness: &mut W) -> (f64, f64) {
+        cost::parts(witness.cost(candidate), witness.inflight(candidate))
     }
 }

@@ -23,7 +23,7 @@ use std::{
     },
 };
 
-use super::{Candidate, PickRequest};
+use super::{Candidate, PickRequest, Witness};
 use crate::select::{
     Load,
     probe::{PrequalConfig, Probe, rounded},
@@ -101,34 +101,35 @@ impl Prequal {
         Self { config: *config, pool, places, uses, alias }
     }
 
-    pub(super) fn pick(
+    pub(super) fn pick<W: Witness>(
         &self,
         candidates: &[Candidate],
         request: &PickRequest<'_>,
-        rng: &mut fastrand::Rng,
+        witness: &mut W,
     ) -> usize {
-        let hot_above = self.pool.hot_above.load(Relaxed);
+        let hot_above = witness.see(|| self.pool.hot_above.load(Relaxed));
         let mut found = 0;
         let mut best: Option<(u64, &Place, usize)> = None;
         for place in self.places() {
-            let Some(position) = position(candidates, place.rank.load(Acquire)) else { continue };
-            if !candidates[position].may_take(request) {
+            let rank = witness.see(|| place.rank.load(Acquire));
+            let Some(position) = position(candidates, rank) else { continue };
+            if !candidates[position].may_take(request, witness) {
                 continue;
             }
             found += 1;
-            let badness = badness(place.cost.load(Relaxed), hot_above);
+            let badness = badness(witness.see(|| place.cost.load(Relaxed)), hot_above);
             if best.is_none_or(|(least, ..)| badness < least) {
                 best = Some((badness, place, position));
             }
         }
         let chosen = best.filter(|_| found >= 2).map(|(_, place, position)| {
-            place.count_use();
+            witness.see(|| place.count_use());
             position
         });
-        self.throw_away(hot_above);
+        witness.see(|| self.throw_away(hot_above));
         chosen.unwrap_or_else(|| match &self.alias {
-            Some(alias) => alias.draw(rng),
-            None => sample::below(candidates.len(), rng.u64(..)),
+            Some(alias) => alias.draw(witness.rng()),
+            None => sample::below(candidates.len(), witness.rng().u64(..)),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::Counter;
+use super::{Counter, Witness};
 
 /// Counts picks. The candidates stand in an order that is random to each client, so clients that start together do not walk
 /// over the nodes in step.
@@ -17,8 +17,8 @@ impl RoundRobin {
     }
 
     #[inline]
-    pub(super) fn next(&self, count: usize) -> usize {
-        (self.0.0.fetch_add(1, Relaxed) % count as u64) as usize
+    pub(super) fn next<W: Witness>(&self, count: usize, witness: &mut W) -> usize {
+        (witness.see(|| self.0.0.fetch_add(1, Relaxed)) % count as u64) as usize
     }
 
     pub(super) fn counted(&self) -> u64 {

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{Candidate, Counter};
+use super::{Candidate, Counter, Witness};
 
 /// What the largest weight is scaled to.
 const WEIGHT_MAX: u64 = u16::MAX as u64;
@@ -18,6 +18,9 @@ const OFFSET: u64 = WEIGHT_MAX / 2;
 /// each pick try again and again: it takes as many tries on average as the largest weight is times the mean.
 const LEAST_OF_MEAN: f64 = 0.01;
 const MOST_OF_MEAN: f64 = 10.0;
+
+/// Rounds that one pick tries: one of the candidates is taken in every round.
+const TRIES_MAX: u64 = 2;
 
 #[derive(Debug)]
 pub(in crate::select) struct Stride {
@@ -33,19 +36,21 @@ impl Stride {
         Self { weights: scale(&weights), count: Counter(AtomicU64::new(start)) }
     }
 
+    /// None only if others take so many turns meanwhile that those of the heaviest are all theirs.
     #[inline]
-    pub(super) fn next(&self) -> usize {
+    pub(super) fn next<W: Witness>(&self, witness: &mut W) -> Option<usize> {
         let candidates = self.weights.len() as u64;
-        loop {
-            let counted = self.count.0.fetch_add(1, Relaxed);
+        for _ in 0..TRIES_MAX * candidates {
+            let counted = witness.see(|| self.count.0.fetch_add(1, Relaxed));
             let (round, index) = (counted / candidates, counted % candidates);
             let weight = u64::from(self.weights[index as usize]);
             // The round is taken modulo the period, or the product would overflow.
             let phase = weight * (round % WEIGHT_MAX) + OFFSET * index;
             if phase % WEIGHT_MAX >= WEIGHT_MAX - weight {
-                return index as usize;
+                return Some(index as usize);
             }
         }
+        None
     }
 
     pub(super) fn counted(&self) -> u64 {

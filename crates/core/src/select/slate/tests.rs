@@ -6,6 +6,7 @@ mod explain;
 mod filters;
 mod leaving;
 mod oracle;
+mod replay;
 mod shape;
 mod turns;
 

@@ -43,7 +43,7 @@ impl View {
         let best =
             self.candidates.iter().map(|candidate| candidate.rank(request)).min().unwrap_or(Rank::Unready);
         let drawn_from = &self.candidates[..self.drawn_from];
-        let drawn = drawn_from.iter().any(|candidate| candidate.may_take(request));
+        let drawn = drawn_from.iter().any(|candidate| candidate.rank(request) == Rank::Good);
         let home = drawn.then(|| self.policy.home(drawn_from, request)).flatten();
         let offer = |(position, candidate): (usize, &Candidate)| {
             let objection = candidate.objection(request);

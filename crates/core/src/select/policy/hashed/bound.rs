@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{super::Counter, Candidate, Hash};
+use super::{super::Counter, Candidate, Hash, Witness};
 
 /// Calls in flight that every node may have.
 const CAP_MIN: f64 = 4.0;
@@ -41,14 +41,20 @@ impl Bound {
     }
 
     #[inline]
-    pub(super) fn now(&self, candidates: &[Candidate]) -> Now {
+    pub(super) fn now<W: Witness>(&self, candidates: &[Candidate], witness: &mut W) -> Now {
+        let with_this_one = witness.see(|| self.counted(candidates)) as f64 + 1.0;
+        Now(self.factor * with_this_one / self.weight)
+    }
+
+    /// All calls in flight, as they were last counted.
+    #[inline]
+    fn counted(&self, candidates: &[Candidate]) -> u64 {
         if self.picks.0.fetch_add(1, Relaxed).is_multiple_of(self.period) {
             let inflight =
                 candidates.iter().map(|candidate| u64::from(candidate.load.about_inflight())).sum();
             self.inflight.store(inflight, Relaxed);
         }
-        let with_this_one = self.inflight.load(Relaxed) as f64 + 1.0;
-        Now(self.factor * with_this_one / self.weight)
+        self.inflight.load(Relaxed)
     }
 }
 

@@ -50,7 +50,7 @@ impl Ring {
 
     /// The node of the first point from `key` on that may take the call.
     #[inline]
-    pub(super) fn home(&self, key: u64, may_take: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(super) fn home(&self, key: u64, mut may_take: impl FnMut(u32) -> bool) -> Option<u32> {
         let start = self.hashes.partition_point(|hash| *hash < key);
         let (after, before) = (&self.owners[start..], &self.owners[..start]);
         let mut passed = NOBODY;

@@ -196,17 +196,17 @@ fn a_node_that_fails_first_does_not_draw_the_calls_while_the_others_have_yet_to_
 #[test]
 fn with_hardly_any_calls_two_are_compared_and_with_many_eight() {
     let (slate, start) = (slate(&Strategy::default(), members(10)), Instant::now());
-    assert_eq!(slate.choices(), 8);
+    assert_eq!(slate.choices(&mut rng()), 8);
     let second = |n: u64| start + Duration::from_secs(n);
     for n in 0..60 {
         slate.tick(second(n));
     }
-    assert_eq!(slate.choices(), 2);
+    assert_eq!(slate.choices(&mut rng()), 2);
     for n in 60..180 {
         (0..10).for_each(|_| slate.members()[0].load.ticket().mark(Outcome::Success, MS, second(n)));
         slate.tick(second(n));
     }
-    assert_eq!(slate.choices(), 8);
+    assert_eq!(slate.choices(&mut rng()), 8);
 }
 
 #[test]

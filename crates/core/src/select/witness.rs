@@ -1,0 +1,151 @@
+//! Who is there when a pick is made: nobody, one who notes what it goes by, or one who shows it that again.
+//!
+//! A pick goes by its slate and its request, which do not change, by chance, and by what it sees of a world that does: the flags,
+//! costs and calls of nodes, whose turn it is, which node has answered a probe. All of that it reads through its witness. So what was
+//! seen can be noted, and be shown to the same pick again long afterwards: it then comes to the same node.
+//!
+//! Without a witness, that is with a plain [`Rng`], all of this is not there once it is compiled.
+
+use fastrand::Rng;
+
+use super::{Notes, view::Candidate};
+
+/// Where a pick has its chance and its sight from.
+pub(super) trait Witness {
+    fn rng(&mut self) -> &mut Rng;
+
+    /// What `look` sees. It may change something by looking, such as whose turn it is next; a pick that is made again does not run it.
+    fn see<S: Sight>(&mut self, look: impl FnOnce() -> S) -> S;
+
+    /// The candidate's flags.
+    #[inline(always)]
+    fn flags(&mut self, candidate: &Candidate) -> u8 {
+        self.see(|| candidate.load.flags())
+    }
+
+    /// Its calls in flight.
+    #[inline(always)]
+    fn inflight(&mut self, candidate: &Candidate) -> u32 {
+        self.see(|| candidate.load.about_inflight())
+    }
+
+    /// What a call to it costs, as [`Estimate::g`](super::cost::Estimate::g).
+    #[inline(always)]
+    fn cost(&mut self, candidate: &Candidate) -> f64 {
+        self.see(|| candidate.load.g())
+    }
+}
+
+/// Something seen, as bytes.
+pub(super) trait Sight: Sized {
+    type Bytes: AsRef<[u8]> + AsMut<[u8]> + Default;
+
+    fn bytes(&self) -> Self::Bytes;
+    fn of(bytes: Self::Bytes) -> Self;
+}
+
+/// Notes what is seen.
+pub(super) struct Noting<'a> {
+    pub(super) rng: &'a mut Rng,
+    pub(super) notes: &'a mut Notes,
+}
+
+/// Shows what was noted.
+pub(super) struct Showing<'a> {
+    pub(super) rng: Rng,
+    pub(super) seen: &'a [u8],
+    /// The pick has looked for more than there is, and was shown nothings from there on: it is not the one that was noted. It ends
+    /// all the same, since no part of a pick looks until it likes what it sees.
+    pub(super) astray: bool,
+}
+
+// === impl Witness ===
+
+/// Nobody is there.
+impl Witness for Rng {
+    #[inline(always)]
+    fn rng(&mut self) -> &mut Rng {
+        self
+    }
+
+    #[inline(always)]
+    fn see<S: Sight>(&mut self, look: impl FnOnce() -> S) -> S {
+        look()
+    }
+}
+
+impl Witness for Noting<'_> {
+    fn rng(&mut self) -> &mut Rng {
+        self.rng
+    }
+
+    fn see<S: Sight>(&mut self, look: impl FnOnce() -> S) -> S {
+        let sight = look();
+        self.notes.add(sight.bytes().as_ref());
+        sight
+    }
+}
+
+impl Witness for Showing<'_> {
+    fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
+    }
+
+    fn see<S: Sight>(&mut self, _: impl FnOnce() -> S) -> S {
+        let mut bytes = S::Bytes::default();
+        match self.seen.split_at_checked(bytes.as_ref().len()) {
+            Some((shown, rest)) => {
+                bytes.as_mut().copy_from_slice(shown);
+                self.seen = rest;
+            }
+            None => self.astray = true,
+        }
+        S::of(bytes)
+    }
+}
+
+// === impl Sight ===
+
+macro_rules! sight {
+    ($($number:ty),*) => {$(
+        impl Sight for $number {
+            type Bytes = [u8; size_of::<$number>()];
+
+            fn bytes(&self) -> Self::Bytes {
+                self.to_le_bytes()
+            }
+
+            fn of(bytes: Self::Bytes) -> Self {
+                Self::from_le_bytes(bytes)
+            }
+        }
+    )*};
+}
+
+sight!(u8, u32, u64, f64);
+
+/// A position, or none.
+impl Sight for Option<usize> {
+    type Bytes = [u8; 4];
+
+    fn bytes(&self) -> Self::Bytes {
+        self.and_then(|position| u32::try_from(position).ok()).unwrap_or(u32::MAX).to_le_bytes()
+    }
+
+    fn of(bytes: Self::Bytes) -> Self {
+        Some(u32::from_le_bytes(bytes))
+            .filter(|position| *position != u32::MAX)
+            .map(|position| position as usize)
+    }
+}
+
+/// Something is done, and there is nothing to be seen.
+impl Sight for () {
+    type Bytes = [u8; 0];
+
+    fn bytes(&self) -> Self::Bytes {
+        []
+    }
+
+    fn of([]: Self::Bytes) -> Self {}
+}
