@@ -107,6 +107,12 @@ pub(crate) fn check(policy: &Policy) -> Result<(), String> {
     if policy.near && peers::NAMES.contains(&&*policy.name) {
         return Err(format!("{} knows no zones: near is for Callsign's own strategies", policy.name));
     }
+    if policy.methods && peers::NAMES.contains(&&*policy.name) {
+        return Err(format!(
+            "{} does not tell methods apart: methods is for Callsign's own strategies",
+            policy.name
+        ));
+    }
     if policy.apart && ["prequal", "peer-prequal", "c3"].contains(&&*policy.name) {
         return Err(format!("{} cannot be apart: nobody would know for whom a probe is", policy.name));
     }

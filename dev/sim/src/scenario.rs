@@ -233,7 +233,10 @@ pub(crate) struct Policy {
     /// Whether failed calls are repeated, within the default budget.
     #[serde(default)]
     pub(crate) retries: bool,
-    /// Whether long calls are a method of their own, with a channel of its own.
+    /// Whether long calls are a method of their own.
+    #[serde(default)]
+    pub(crate) methods: bool,
+    /// Whether they are, and have a channel of their own too.
     #[serde(default)]
     pub(crate) apart: bool,
     /// Whether clients prefer the nodes of the zone they live in.

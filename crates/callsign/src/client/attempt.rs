@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use callsign_core::{
     Node,
-    select::{Outcome, Ticket},
+    select::{MethodId, Outcome, Ticket},
 };
 use callsign_net::{Connection, Disposition, Incoming, Outgoing, Slot, Status};
 use http::{
@@ -50,6 +50,8 @@ pub(crate) struct Berth {
     pub(crate) aside: Option<Box<Aside>>,
     pub(crate) link: Arc<Link>,
     pub(crate) ticket: Ticket,
+    /// What is called, since the one takes longer than the other.
+    pub(crate) method: MethodId,
     pub(crate) since: Instant,
     /// Which of the call's choices it is.
     pub(crate) choice: u32,
@@ -215,7 +217,7 @@ impl Berth {
         if let Some(span) = self.span() {
             spans::end(span, outcome);
         }
-        self.link.mark(&self.ticket, outcome, now - self.since, now);
+        self.link.mark(&self.ticket, self.method, outcome, now - self.since, now);
         if outcome == Outcome::DeadlineExceeded
             && let Some(connection) = &self.connection
         {

@@ -182,7 +182,10 @@ fn find(
     let berth = |node: &Arc<Node>, link, ticket, instead: Option<Arc<str>>| {
         let told = options.report.then(|| Told { node: node.clone(), instead: instead.clone() });
         let aside = told.map(|told| Box::new(Aside { told: Some(told), span: None }));
-        (Berth { aside, link, ticket, since, choice: 0, connection: None }, instead)
+        (
+            Berth { aside, link, ticket, method: plan.options.method, since, choice: 0, connection: None },
+            instead,
+        )
     };
     let found = match options.place() {
         None => state.slate.pick(request, &mut Rng::with_seed(seed)).map(|picked| {

@@ -290,7 +290,9 @@ impl Channel {
         let state = self.0.roster.state();
         let mut known = state.slate.members().iter().filter(|member| member.node.id() == node).peekable();
         let found = known.peek().is_some();
-        known.for_each(|member| member.handle.mark(&member.load.ticket(), outcome, elapsed, Instant::now()));
+        known.for_each(|member| {
+            member.handle.mark_foreign(&member.load.ticket(), outcome, elapsed, Instant::now())
+        });
         found
     }
 

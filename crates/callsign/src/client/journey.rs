@@ -231,11 +231,12 @@ impl Journey {
             Some(id) => id.sign(&mut parts.headers, &mut parts.extensions),
             None => drop(parts.headers.remove(&names::CALL_ID)),
         }
-        let Berth { aside: _, link, ticket, since, choice, connection } = berth;
+        let Berth { aside: _, link, ticket, method, since, choice, connection } = berth;
         let call = response::Call {
             link,
             connection,
             ticket,
+            method,
             latency: at - since,
             at,
             deadline: time.whole(),

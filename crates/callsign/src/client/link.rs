@@ -13,6 +13,7 @@
 //! Calls read the connections without a lock and never wait for this task while one is open.
 
 mod news;
+mod outcome;
 mod phase;
 mod word;
 
@@ -32,13 +33,10 @@ use callsign_core::{
     health::Verdict,
     model::Address,
     retry::{Backoff, Jitter},
-    select::{Load, Outcome, Ticket},
+    select::{Load, Paces},
 };
 use callsign_net::{Bundle, Config, Connection, Slot, Status, connect};
-use http::{
-    HeaderMap,
-    uri::{Authority, Scheme},
-};
+use http::uri::{Authority, Scheme};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep_until},
@@ -79,6 +77,7 @@ pub(crate) struct Link {
     wake: Notify,
     gone: CancellationToken,
     news: Arc<News>,
+    paces: Arc<Paces>,
     /// For strategies that go by what nodes report.
     reports: Option<Arc<Reports>>,
     /// Of the calls that got as far as the node.
@@ -103,6 +102,7 @@ impl Link {
         scheme: Scheme,
         load: Load,
         news: Arc<News>,
+        paces: Arc<Paces>,
         reports: Option<Arc<Reports>>,
     ) -> Option<Arc<Self>> {
         let authority = authority(&address)?;
@@ -119,6 +119,7 @@ impl Link {
             wake: Notify::new(),
             gone: CancellationToken::new(),
             news,
+            paces,
             reports,
             latencies: Histogram::default(),
         }))
@@ -208,24 +209,6 @@ impl Link {
 
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.is_cancelled()
-    }
-
-    /// A call ended so, as far as its node is concerned.
-    pub(crate) fn mark(&self, ticket: &Ticket, outcome: Outcome, elapsed: Duration, now: Instant) {
-        ticket.mark(outcome, elapsed, now);
-        if !matches!(outcome, Outcome::NotSent | Outcome::Cancelled) {
-            self.latencies.record(elapsed);
-        }
-        if ticket.wants_review() {
-            self.news.health.notify_one();
-        }
-    }
-
-    /// A call ended with these trailers.
-    pub(crate) fn read(&self, trailers: &HeaderMap, now: Instant) {
-        if let Some(reports) = &self.reports {
-            reports.note(self, trailers, now);
-        }
     }
 
     pub(crate) fn status(&self, node: Arc<Node>, verdict: Verdict, now: Instant) -> NodeStatus {

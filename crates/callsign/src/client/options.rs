@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use callsign_core::{
     Node, NodeId,
     model::Address,
-    select::{Filter, Filters, hash_key},
+    select::{Filter, Filters, MethodId, hash_key},
 };
 
 use super::{CallId, RetryPolicy};
@@ -29,6 +29,8 @@ pub struct CallOptions {
     pub(crate) idempotent: Option<bool>,
     pub(crate) wait_for_ready: Option<bool>,
     pub(crate) report: bool,
+    /// What is called, once it is known. Here, since there is room for it.
+    pub(crate) method: MethodId,
     /// What few calls have: it would make the future of every call larger.
     rare: Option<Box<Rare>>,
 }

@@ -47,6 +47,7 @@ impl Plan {
         if let Some(rule) = &rule {
             obey(&mut options, rule);
         }
+        options.method = channel.roster().paces.method(parts.uri.path());
         let time = fit_within(&mut options, settings, now)
             .and_then(|()| Time::of(&parts.headers, &options, settings, now))
             .and_then(|time| if time.head == Some(now) { Err(no_time()) } else { Ok(time) });

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use callsign_core::{
     Error,
-    select::{Outcome, Ticket},
+    select::{MethodId, Outcome, Ticket},
 };
 use callsign_net::{Connection, Incoming};
 use http::{HeaderMap, HeaderName, Response, StatusCode, header::RETRY_AFTER};
@@ -46,6 +46,7 @@ pub(crate) struct Call {
     pub(crate) link: Arc<Link>,
     pub(crate) connection: Option<Arc<Connection>>,
     pub(crate) ticket: Ticket,
+    pub(crate) method: MethodId,
     /// From the sending of the request to the head of the response, and when that was.
     pub(crate) latency: Duration,
     pub(crate) at: Instant,
@@ -137,7 +138,7 @@ impl ResponseBody {
         if let Some(mut call) = self.call.take() {
             let now = Instant::now();
             call.conclude(outcome, Some((failure.code, failure.message.clone())));
-            call.link.mark(&call.ticket, outcome, call.latency + (now - call.at), now);
+            call.link.mark(&call.ticket, call.method, outcome, call.latency + (now - call.at), now);
             if outcome == Outcome::DeadlineExceeded
                 && let Some(connection) = &call.connection
             {
@@ -225,7 +226,7 @@ impl fmt::Debug for ResponseBody {
 
 impl Call {
     fn mark(&self, outcome: Outcome) {
-        self.link.mark(&self.ticket, outcome, self.latency, self.at);
+        self.link.mark(&self.ticket, self.method, outcome, self.latency, self.at);
     }
 
     /// Writes down what came of the call.

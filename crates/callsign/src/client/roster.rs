@@ -4,6 +4,7 @@
 //! for each change; calls read the state and, if there is nobody to call, wait for the next one.
 
 mod health;
+mod usage;
 
 use std::{
     collections::HashMap,
@@ -20,13 +21,14 @@ use callsign_core::{
     directory::Freshness,
     health::{Health, HealthConfig},
     model::{Address, keys},
-    select::{Filters, Load, Member, Shape, Slate, Strategy, subset},
+    select::{Filters, Member, Paces, Shape, Slate, Strategy, subset},
 };
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval},
 };
 
+use self::usage::Usage;
 use super::{
     ChannelMeter, HealthCheck, NodeState,
     decisions::Decisions,
@@ -70,6 +72,8 @@ pub(crate) struct Roster {
     health: Mutex<Health>,
     slow_start: Duration,
     pub(crate) subset: Option<usize>,
+    /// How long each method's calls take.
+    pub(crate) paces: Arc<Paces>,
     pub(crate) meter: ChannelMeter,
     pub(crate) decisions: Decisions,
     /// What tells this client from others.
@@ -155,6 +159,7 @@ impl Roster {
             health: Mutex::new(Health::new(health, rng.u64(..))),
             slow_start,
             subset,
+            paces: Arc::default(),
             meter: ChannelMeter::default(),
             decisions: Decisions::new(remembered),
             seed,
@@ -394,7 +399,15 @@ impl Roster {
     fn link(&self, id: NodeId, address: Address, tongue: Tongue) -> Option<Arc<Link>> {
         let Tongue { scheme, config } = tongue;
         let load = self.strategy.new_load();
-        let link = Link::new(id, address, scheme, load, self.news.clone(), self.reports.clone())?;
+        let link = Link::new(
+            id,
+            address,
+            scheme,
+            load,
+            self.news.clone(),
+            self.paces.clone(),
+            self.reports.clone(),
+        )?;
         let running = link.clone().run(config, self.check.clone(), self.tasks.clone(), self.rng());
         self.tasks.spawn("link", running);
         Some(link)
@@ -439,27 +452,6 @@ impl Roster {
             }
         }
     }
-
-    fn is_idle(&self, usage: &mut Usage, seats: &[Seat], now: Instant) -> bool {
-        let pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
-        let loads = || seats.iter().map(|(_, link)| link).chain(&*pinned).map(|link| &link.load);
-        let calls = loads().map(Load::calls).sum();
-        let asleep = self.asleep.load(Ordering::Relaxed);
-        // Who woke the links may still be waiting for one.
-        let woken = usage.asleep && !asleep;
-        if woken || calls != usage.calls || loads().any(|load| load.inflight() > 0) {
-            *usage = Usage { calls, since: now, asleep };
-        }
-        now.saturating_duration_since(usage.since) >= self.idle_after
-    }
-}
-
-/// How much a channel is used.
-struct Usage {
-    calls: u64,
-    since: Instant,
-    /// Whether the links were told to rest, and nobody had woken them when last looked at.
-    asleep: bool,
 }
 
 #[expect(

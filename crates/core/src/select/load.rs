@@ -305,28 +305,34 @@ impl Ticket {
     /// Tells how the call went, and how long its first answer took. To be called once a call; for a stream of responses when
     /// the first has come, or the stream's length would be taken for the node's slowness.
     pub fn mark(&self, outcome: Outcome, elapsed: Duration, now: Instant) {
+        self.mark_even(outcome, elapsed, elapsed, now);
+    }
+
+    /// As [`mark`](Self::mark), of a call that took `elapsed` and is to count as if it had taken `even`, since it is a long call or a
+    /// short one by its nature: see [`Paces`](super::Paces).
+    pub fn mark_even(&self, outcome: Outcome, elapsed: Duration, even: Duration, now: Instant) {
         let hot = &*self.0;
-        let elapsed = elapsed.as_secs_f64();
+        let even = even.as_secs_f64();
         let sample = match outcome {
             Outcome::NotSent => return,
             Outcome::Success => {
-                hot.show_latency(elapsed);
-                Sample::Answered(elapsed)
+                hot.show_latency(elapsed.as_secs_f64());
+                Sample::Answered(even)
             }
-            Outcome::Failure => Sample::Failed(elapsed.max(hot.model.error_charge)),
+            Outcome::Failure => Sample::Failed(even.max(hot.model.error_charge)),
             Outcome::Overloaded { retry_after } => {
                 let asked = retry_after.unwrap_or_default().as_secs_f64();
-                Sample::Failed(elapsed.max(hot.model.error_charge).max(asked))
+                Sample::Failed(even.max(hot.model.error_charge).max(asked))
             }
-            Outcome::DeadlineExceeded => Sample::Unanswered(elapsed),
-            Outcome::Cancelled => Sample::Abandoned(elapsed),
+            Outcome::DeadlineExceeded => Sample::Unanswered(even),
+            Outcome::Cancelled => Sample::Abandoned(even),
         };
         hot.calls.fetch_add(1, Relaxed);
         if !matches!(outcome, Outcome::Success | Outcome::Cancelled) {
             hot.failures.fetch_add(1, Relaxed);
         }
         hot.learn(outcome, sample, cost::seconds(hot.origin, now));
-        if hot.count(outcome, elapsed) {
+        if hot.count(outcome, even) {
             hot.raise_alarm();
         }
     }

@@ -6,7 +6,8 @@ use callsign_core::{
     Node, NodeId,
     health::{Health, HealthConfig},
     select::{
-        self, AdaptiveConfig, Aperture, Choices, Filters, Load, Member, PickRequest, Shape, Slate, Strategy,
+        self, AdaptiveConfig, Aperture, Choices, Filters, Load, Member, MethodId, Outcome, Paces,
+        PickRequest, Shape, Slate, Strategy,
     },
 };
 use fastrand::Rng;
@@ -28,6 +29,9 @@ pub(super) struct Ours {
     slate: Slate<usize>,
     seats: Vec<Seat>,
     health: Health,
+    /// The method of short calls and that of long ones, which may be one.
+    methods: [MethodId; 2],
+    paces: Paces,
     /// How long a node is new.
     slow_start: Duration,
     rng: Rng,
@@ -42,6 +46,8 @@ impl Ours {
         let mut rng = Rng::with_seed(0);
         let slate = Slate::new(&strategy, &Filters::default(), Vec::new(), None, &mut rng);
         let config = if policy.ejection { HealthConfig::default() } else { HealthConfig::off() };
+        let paces = Paces::new();
+        let methods = ["short", if policy.methods { "long" } else { "short" }].map(|path| paces.method(path));
         Ok(Self {
             clock,
             strategy,
@@ -50,6 +56,8 @@ impl Ours {
             slate,
             seats: Vec::new(),
             health: Health::new(config, 0),
+            methods,
+            paces,
             slow_start: policy.slow_start.map_or(Load::RAMP, Span::duration),
             rng,
         })
@@ -116,7 +124,11 @@ impl Balancer for Ours {
 
     fn done(&mut self, mark: Mark<'_>) {
         let Some(ticket) = mark.ticket else { return };
-        ticket.mark(mark.outcome, mark.elapsed, self.clock.instant(mark.now));
+        let (method, now) = (self.methods[usize::from(mark.is_long)], self.clock.instant(mark.now));
+        if mark.outcome == Outcome::Success {
+            self.paces.learn(method, mark.elapsed, now);
+        }
+        ticket.mark_even(mark.outcome, mark.elapsed, self.paces.even(method, mark.elapsed), now);
         if ticket.wants_review() {
             drop(ticket);
             self.review(mark.now);

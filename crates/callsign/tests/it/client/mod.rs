@@ -17,6 +17,7 @@ mod leaks;
 mod leaving;
 mod load_reports;
 mod misbehaving_peers;
+mod paces;
 pub mod peer;
 mod policies;
 mod prequal;
