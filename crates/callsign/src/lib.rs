@@ -6,6 +6,7 @@
 //! | `etcd` | no | the registry in an etcd cluster, shared with go-micro fleets |
 //! | `mdns` | no | the registry without a server: nodes answer for themselves on their link, as go-micro's do |
 //! | `tls` | no | TLS and mutual TLS between clients and servers: rustls, a dozen crates, one of which compiles C |
+//! | `otlp` | no | the spans of calls to an OpenTelemetry collector, and its ids in the headers of calls |
 
 pub mod client;
 mod deadline;

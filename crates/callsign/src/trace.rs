@@ -6,10 +6,18 @@
 //!
 //! *Spans* of calls are made through `tracing`, by OpenTelemetry's names, for whoever subscribes to the target `callsign::trace` at the
 //! level `DEBUG`: one for each call and each attempt of it on a client, one for each call that a server handles.
+//!
+//! With the feature `otlp` an `OtlpExporter` sends them to a collector, and what travels in the headers are the ids that they have there.
 
 mod context;
+#[cfg(feature = "otlp")]
+mod otel;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod parent;
 pub(crate) mod span;
 mod state;
 
 pub use self::context::TraceContext;
+#[cfg(feature = "otlp")]
+pub use self::otlp::OtlpExporter;

@@ -2,6 +2,8 @@
 //!
 //! A call that nobody wants to see runs without any of this; one that is seen runs in a future of its own, so that the others stay small.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use callsign_core::{Error, select::Outcome};
 use http::{HeaderMap, Request, Response};
@@ -12,12 +14,16 @@ use super::{
     call::{call, is_grpc},
     channel::Channel,
     link::Link,
+    options::CallOptions,
     plan::Plan,
     response::ResponseBody,
 };
 use crate::{
     BoxError,
-    trace::span::{CallSpan, Side, TARGET, is_wanted, names},
+    trace::{
+        TraceContext,
+        span::{CallSpan, Side, TARGET, is_wanted, names},
+    },
 };
 
 /// Makes a call in a span of its own.
@@ -59,7 +65,21 @@ fn of_call<B>(channel: &Channel, request: &Request<B>) -> Option<Box<CallSpan>> 
         "error.type" = Empty,
         callsign.service = channel.service().as_str(),
     );
+    if let Some(outer) = outer(request) {
+        // Where the caller's own span belongs to that trace, it is the nearer parent.
+        let near = TraceContext::of_span(&Span::current(), None);
+        if near.is_none_or(|near| near.trace_id() != outer.trace_id()) {
+            outer.adopt(&span);
+        }
+    }
     CallSpan::new(span, Side::Client)
+}
+
+/// The trace that the caller has named.
+fn outer<B>(request: &Request<B>) -> Option<Cow<'_, TraceContext>> {
+    let options = request.extensions().get::<CallOptions>();
+    let within = options.and_then(CallOptions::trace).map(Cow::Borrowed);
+    within.or_else(|| TraceContext::from_headers(request.headers()).map(Cow::Owned))
 }
 
 /// A span for the attempt of this number, the first being 1, if anybody wants it.
@@ -100,7 +120,11 @@ pub(super) fn tell(seen: Option<&CallSpan>, plan: &Plan, headers: &mut HeaderMap
 
 #[cold]
 fn told(seen: Option<&CallSpan>, plan: &Plan, headers: &mut HeaderMap) {
-    let Some(outer) = plan.options.trace() else { return };
+    let outer = plan.options.trace();
+    if let Some(own) = seen.and_then(|seen| TraceContext::of_span(seen.span(), outer)) {
+        return own.write(headers);
+    }
+    let Some(outer) = outer else { return };
     let own = outer.child(plan.channel.roster().rng().u64(1..));
     if let Some(seen) = seen {
         seen.span().record("trace_id", format_args!("{:032x}", own.trace_id()));

@@ -215,6 +215,7 @@ impl Calls {
         let time = if grpc { Time::of(&request, now) } else { Ok(None) };
         let time = time.map_err(|status| Box::new((refusal(status, grpc), Underway::uncounted())))?;
         let (parts, body) = request.into_parts();
+        let mut trace = TraceContext::from_headers(&parts.headers);
         let (underway, cut, body) = if chatter {
             (Underway::uncounted(), &self.chatter_ends, Body::new(body))
         } else {
@@ -225,6 +226,9 @@ impl Calls {
             };
             underway.since = Some(now);
             underway.span = span::of_call(&parts, grpc, connection.peer());
+            if let Some(span) = &underway.span {
+                trace = span::place(span, trace);
+            }
             let body = match &underway.place {
                 Some(place) => Body::new(RequestBody::new(body, place.clone(), self.epoch)),
                 None => Body::new(body),
@@ -239,7 +243,7 @@ impl Calls {
         if let Some(attempts) = PreviousAttempts::of(request.headers()) {
             request.extensions_mut().insert(attempts);
         }
-        if let Some(trace) = TraceContext::from_headers(request.headers()) {
+        if let Some(trace) = trace {
             request.extensions_mut().insert(trace);
         }
         Ok(Received { end: End::new(time, cut.clone()), grpc, underway, request })

@@ -32,9 +32,9 @@ const BAGGAGE_MAX: usize = 8192;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceContext {
-    parent: Parent,
-    state: Option<HeaderValue>,
-    baggage: Option<HeaderValue>,
+    pub(super) parent: Parent,
+    pub(super) state: Option<HeaderValue>,
+    pub(super) baggage: Option<HeaderValue>,
 }
 
 // === impl TraceContext ===
@@ -91,6 +91,17 @@ impl TraceContext {
             }
         }
     }
+}
+
+#[cfg(not(feature = "otlp"))]
+impl TraceContext {
+    /// Without OpenTelemetry no span has one.
+    pub(crate) fn of_span(_: &tracing::Span, _: Option<&Self>) -> Option<Self> {
+        None
+    }
+
+    /// Without OpenTelemetry no span can be told.
+    pub(crate) fn adopt(&self, _: &tracing::Span) {}
 }
 
 impl fmt::Display for TraceContext {

@@ -7,7 +7,10 @@ use tracing::{debug_span, field::Empty};
 
 use crate::{
     PreviousAttempts,
-    trace::span::{CallSpan, Side, TARGET, is_wanted, names},
+    trace::{
+        TraceContext,
+        span::{CallSpan, Side, TARGET, is_wanted, names},
+    },
 };
 
 /// A span for the call, if anybody wants it.
@@ -38,4 +41,13 @@ fn begun(parts: &Parts, grpc: bool, peer: SocketAddr) -> Option<Box<CallSpan>> {
         callsign.previous_attempts = PreviousAttempts::of(&parts.headers).map(PreviousAttempts::count),
     );
     CallSpan::new(span, Side::Server)
+}
+
+/// Puts the span into its caller's trace, and gives the context that calls belong to which are made for the call.
+#[cold]
+pub(super) fn place(seen: &CallSpan, caller: Option<TraceContext>) -> Option<TraceContext> {
+    if let Some(caller) = &caller {
+        caller.adopt(seen.span());
+    }
+    TraceContext::of_span(seen.span(), caller.as_ref()).or(caller)
 }
