@@ -240,7 +240,9 @@ impl Drop for Server {
 
 impl Seen {
     fn new() -> Self {
-        Self { took: Histogram::new(3).expect("a precision that there is"), refused: 0, all: 0 }
+        // It would clip what is longer, and not grow.
+        let took = Histogram::new_with_max(120_000_000, 3).expect("a precision that there is");
+        Self { took, refused: 0, all: 0 }
     }
 
     fn add(&mut self, took: Duration, answer: Result<(), Status>) {

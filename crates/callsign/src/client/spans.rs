@@ -98,9 +98,9 @@ fn begun(plan: &Plan, link: &Link, number: u32, hedge: bool) -> Option<Box<CallS
         rpc.grpc.status_code = Empty,
         "error.type" = Empty,
         server.address = link.address.host(),
-        server.port = link.address.port(),
+        server.port = i64::from(link.address.port()),
         callsign.node = link.id.as_str(),
-        callsign.attempt = number,
+        callsign.attempt = i64::from(number),
         callsign.hedge = hedge,
         callsign.strategy = plan.channel.roster().strategy.name(),
         // Where OpenTelemetry gives no ids.

@@ -67,7 +67,8 @@ impl CallSpan {
         if self.told.swap(true, Ordering::Relaxed) {
             return;
         }
-        self.span.record("rpc.grpc.status_code", code as u8);
+        // OpenTelemetry has no unsigned numbers.
+        self.span.record("rpc.grpc.status_code", code as i64);
         if self.side.blames(code) {
             self.blame(&code.to_string());
         }

@@ -37,8 +37,8 @@ fn begun(parts: &Parts, grpc: bool, peer: SocketAddr) -> Option<Box<CallSpan>> {
         rpc.grpc.status_code = Empty,
         "error.type" = Empty,
         client.address = %peer.ip(),
-        client.port = peer.port(),
-        callsign.previous_attempts = PreviousAttempts::of(&parts.headers).map(PreviousAttempts::count),
+        client.port = i64::from(peer.port()),
+        callsign.previous_attempts = PreviousAttempts::of(&parts.headers).map(|attempts| i64::from(attempts.count())),
     );
     CallSpan::new(span, Side::Server)
 }
