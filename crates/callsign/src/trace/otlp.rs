@@ -120,6 +120,7 @@ impl OtlpExporter {
     }
 
     /// A layer for a subscriber: it takes the spans of calls, and what the program itself traces from `INFO` up.
+    #[must_use = "a subscriber wants it"]
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,

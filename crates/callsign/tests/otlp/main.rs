@@ -64,7 +64,10 @@ async fn calls_from_process_to_process_are_one_trace() {
     assert_eq!((call.text("callsign.service"), call.number("rpc.grpc.status_code")), ("front", 0));
     let attempt = way[4];
     assert_eq!([attempt.text("callsign.node"), attempt.text("server.address")], ["back", "127.0.0.1"]);
-    assert_eq!((attempt.number("callsign.attempt"), attempt.number("server.port")), (1, i64::from(back.port())));
+    assert_eq!(
+        (attempt.number("callsign.attempt"), attempt.number("server.port")),
+        (1, i64::from(back.port()))
+    );
     assert_eq!((way[5].text("client.address"), way[5].number("rpc.grpc.status_code")), ("127.0.0.1", 0));
     // Who asks for the trace's id is told the one that is exported.
     let told = format!("{:032x}", u128::from_be_bytes(way[5].span.trace_id.clone().try_into().unwrap()));

@@ -53,7 +53,10 @@ impl Process {
             .args(["--exact", "process::child", "--nocapture"])
             .env(ROLE, format!("{role:?}"))
             .env(NAME, name)
-            .env(BEHIND, behind.map(|behind| format!("{}={}", behind.name, behind.address)).unwrap_or_default())
+            .env(
+                BEHIND,
+                behind.map(|behind| format!("{}={}", behind.name, behind.address)).unwrap_or_default(),
+            )
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
             .env("OTEL_BSP_SCHEDULE_DELAY", "20")
             .stdin(Stdio::piped())
@@ -65,7 +68,8 @@ impl Process {
         let orders = child.stdin.take();
         let mut printed = lines(child.stdout.take().unwrap());
         let logged = lines(child.stderr.take().unwrap());
-        let said = soon("it is ready", printed.wait_for(|text| text.contains("listening "))).await.unwrap().clone();
+        let said =
+            soon("it is ready", printed.wait_for(|text| text.contains("listening "))).await.unwrap().clone();
         let address = said.lines().find_map(|line| line.strip_prefix("listening ")).unwrap().to_owned();
         Self { name, address, child, orders, printed, logged }
     }
@@ -136,7 +140,9 @@ impl Greeter for Tier {
     async fn hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
         let Some(behind) = self.0.clone() else {
             let trace = request.extensions().get::<TraceContext>().map(TraceContext::trace_id);
-            return Ok(Response::new(HelloReply { message: trace.map_or_else(String::new, |id| format!("{id:032x}")) }));
+            return Ok(Response::new(HelloReply {
+                message: trace.map_or_else(String::new, |id| format!("{id:032x}")),
+            }));
         };
         let mut call = Request::new(HelloRequest::default());
         call.extensions_mut().insert(CallOptions::new().within(request.extensions()));
@@ -173,7 +179,12 @@ async fn child() {
 }
 
 async fn serve(name: &str, behind: Option<Channel>, mut orders: Orders) {
-    let server = Server::builder(name).unregistered().add_service(GreeterServer::new(Tier(behind))).build().await.unwrap();
+    let server = Server::builder(name)
+        .unregistered()
+        .add_service(GreeterServer::new(Tier(behind)))
+        .build()
+        .await
+        .unwrap();
     println!("\nlistening {}", server.local_addr());
     server.serve_until(async { while orders.next_line().await.unwrap().is_some() {} }).await.unwrap();
 }

@@ -62,9 +62,13 @@ mod tests {
         assert_eq!(at(&[]), None);
         let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4317");
         let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://b:4317");
-        assert_eq!(endpoint(|name| (name == general.0).then(|| general.1.to_owned())).unwrap().unwrap(), general.1);
+        assert_eq!(
+            endpoint(|name| (name == general.0).then(|| general.1.to_owned())).unwrap().unwrap(),
+            general.1
+        );
         assert_eq!(at(&[("OTEL_TRACES_EXPORTER", "otlp")]).unwrap(), BUILT_IN);
-        let both = |name: &str| [general, own].iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned());
+        let both =
+            |name: &str| [general, own].iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned());
         assert_eq!(endpoint(both).unwrap().unwrap(), own.1);
         for (name, value) in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
             let off = |asked: &str| if asked == name { Some(value.to_owned()) } else { both(asked) };
@@ -74,7 +78,9 @@ mod tests {
 
     #[test]
     fn what_is_not_spoken_here_is_named() {
-        for (name, value) in [("OTEL_TRACES_EXPORTER", "zipkin"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")] {
+        for (name, value) in
+            [("OTEL_TRACES_EXPORTER", "zipkin"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")]
+        {
             let said = |asked: &str| match asked {
                 "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("http://a:4318".to_owned()),
                 _ => (asked == name).then(|| value.to_owned()),
