@@ -251,6 +251,12 @@ impl Channel {
         self.0.roster.state().slate.fallbacks()
     }
 
+    /// How many calls went to a farther zone than they might have, since the nodes nearer by were far busier.
+    #[must_use]
+    pub fn spills(&self) -> u64 {
+        self.0.roster.state().slate.spills()
+    }
+
     /// Counts what its calls have led to beyond their nodes.
     #[must_use]
     pub fn meter(&self) -> &ChannelMeter {

@@ -21,6 +21,7 @@ pub(super) fn write(page: &mut Page, channel: &Channel, now: Instant) {
     page.add(&table::HELD_BACK, &of_service, channel.meter().held_back() as f64);
     page.most(&table::HELD_BACK_RATIO, &of_service, channel.held_back(now));
     page.add(&table::FALLBACKS, &of_service, channel.fallbacks() as f64);
+    page.add(&table::SPILLS, &of_service, channel.spills() as f64);
     page.most(&table::PANIC, &of_service, flag(channel.is_in_panic()));
     if let Some(age) = channel.view_age(now) {
         page.most(&table::VIEW_AGE, &of_service, age.as_secs_f64());

@@ -55,6 +55,8 @@ metrics! {
     HELD_BACK_RATIO = Gauge "callsign_client_held_back_ratio" "The chance that the next call is held back for that.";
     FALLBACKS = Counter "callsign_client_fallbacks_total"
         "Calls that went elsewhere than splits, preferences and zones asked for, since nobody there could be called.";
+    SPILLS = Counter "callsign_client_spills_total"
+        "Calls that went to a farther zone, since the nodes nearer by were far busier.";
     NODES = Gauge "callsign_client_nodes" "Nodes that the channel knows, whether or not they can be called.";
     VIEW_AGE = Gauge "callsign_client_view_age_seconds" "For how long the registry has not stood by the nodes; 0 while it does.";
     SERVER_CALLS = Counter "callsign_server_calls_total" "Calls that have come; health checks and reflection do not count.";

@@ -59,7 +59,7 @@ pub enum PassedOver {
         /// Which; none for nodes that meet no preference.
         preferred: Option<String>,
     },
-    /// Nodes in nearer zones can take all calls.
+    /// Nodes in nearer zones can take all calls, unless they are far busier.
     OtherZone {
         /// The zones that do.
         nearer: Vec<String>,
@@ -136,7 +136,11 @@ impl fmt::Display for PassedOver {
                 f.write_str("the nodes elsewhere take all calls")
             }
             Self::OtherZone { nearer } => {
-                write!(f, "nearer nodes, in {}, can take all calls", nearer.join(" and "))
+                write!(
+                    f,
+                    "nearer nodes, in {}, take the calls unless they are far busier",
+                    nearer.join(" and ")
+                )
             }
             Self::New => f.write_str("it has just become ready"),
             Self::OutsideAperture { drawn_from, nodes } => write!(

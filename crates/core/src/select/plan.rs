@@ -16,6 +16,9 @@ const OVERPROVISION: f64 = 1.4;
 /// A share of calls that a zone takes is not changed for less than this.
 const SHARE_STEP: f64 = 0.05;
 
+/// A call goes on to a farther zone if the node near by costs more than so many times what one there does.
+const SPILL_ABOVE: f64 = 2.0;
+
 /// Which of the numbers that a key begins decides on its side of a split.
 const SIDE: u64 = 1 << 32;
 
@@ -29,6 +32,8 @@ pub(super) struct Plan {
     tiers: Box<[Standing]>,
     /// What to say when none of a pool can be called any more.
     gone: Arc<str>,
+    /// What to say when nodes near by are busier.
+    busy: Arc<str>,
 }
 
 /// What the slate is made of, the same for all of its plans.
@@ -47,6 +52,8 @@ struct Pool {
     view: View,
     /// What this pool stands in for, if it is not what was asked for.
     instead: Option<Arc<str>>,
+    /// The pool that is asked for a node when this one's are busy.
+    farther: Option<usize>,
     /// Its share before it was rounded and cut, for the next plan to go on with.
     share: f64,
 }
@@ -75,7 +82,13 @@ impl Plan {
             members.iter().enumerate().filter(|(_, member)| passes(&member.node)).collect();
         let before = previous.map(|plan| &plan.all);
         let all = View::new(strategy, filters, members, &passing, before, aperture, rng);
-        let mut plan = Self { all, pools: Box::default(), tiers: Box::default(), gone: Arc::default() };
+        let mut plan = Self {
+            all,
+            pools: Box::default(),
+            tiers: Box::default(),
+            gone: Arc::default(),
+            busy: Arc::default(),
+        };
         if !shape.is_plain() && !passing.is_empty() {
             plan.divide(making, filters, &passing, previous, rng);
         }
@@ -100,7 +113,11 @@ impl Plan {
             if standing.tier > 0 && instead.is_none() {
                 instead = Some(format!("no node of {} can be called", shape.tiers[0]).into());
             }
-            for (rank, (nodes, part)) in near(shape, &nodes).into_iter().enumerate() {
+            let zones = near(shape, &nodes);
+            let able: Vec<bool> = zones.iter().map(|(nodes, _)| nodes.iter().any(is_usable)).collect();
+            let first = pools.len();
+            for (rank, (nodes, part)) in zones.into_iter().enumerate() {
+                let farther = (rank + 1..able.len()).find(|rank| able[*rank]).map(|rank| first + rank);
                 let before = previous.and_then(|plan| plan.pools.get(pools.len()));
                 let part = match before {
                     Some(pool) if (pool.share - part).abs() < SHARE_STEP && part > 0.0 && part < 1.0 => {
@@ -120,13 +137,16 @@ impl Plan {
                 );
                 let spilt = || format!("too few nodes in {} can be called", shape.zones[0]).into();
                 let instead = instead.clone().or_else(|| (rank > 0).then(spilt));
-                pools.push(Pool { end: (begin * 2_f64.powi(64)) as u64, view, instead, share: part });
+                let end = (begin * 2_f64.powi(64)) as u64;
+                pools.push(Pool { end, view, instead, farther, share: part });
             }
         }
         // What is lost by rounding goes to the last that gets anything.
         if let Some(last) = pools.iter_mut().rev().find(|pool| pool.share > 0.0) {
             last.end = u64::MAX;
         }
+        let nearest = shape.zones.first().map_or("nearer by", |zone| zone);
+        self.busy = format!("the nodes in {nearest} are more than twice as busy").into();
         self.gone = "none of the nodes that it was meant for can be called".into();
         self.pools = pools.into();
         self.tiers = tiers.into();
@@ -161,11 +181,32 @@ impl Plan {
             && let Some(candidate) = pool.view.pick(request, choices, ramps, witness)
             && (request.exclude.is_empty() || candidate.may_take(request, witness))
         {
-            return Some((candidate, pool.instead.as_ref()));
+            return Some(match self.spill(pool, candidate, request, witness) {
+                Some(other) => (other, Some(&self.busy)),
+                None => (candidate, pool.instead.as_ref()),
+            });
         }
         // Its nodes went since the plan was made, or have all been tried.
         let candidate = self.all.pick(request, choices, ramps, witness)?;
         Some((candidate, pool.map(|pool| pool.instead.as_ref().unwrap_or(&self.gone))))
+    }
+
+    /// A node farther away that takes the call of the one chosen near by, which is busier by far. One is looked at, drawn by chance: it
+    /// shows whether a whole zone has too much to do, and costs next to nothing where none has.
+    #[inline]
+    fn spill<W: Witness>(
+        &self,
+        pool: &Pool,
+        near: &Candidate,
+        request: &PickRequest<'_>,
+        witness: &mut W,
+    ) -> Option<&Candidate> {
+        self.pools[pool.farther?].view.less_busy(near, SPILL_ABOVE, request, witness)
+    }
+
+    /// Whether that is said of a call that goes farther since nodes near by are busier.
+    pub(super) fn is_spill(&self, instead: &Arc<str>) -> bool {
+        Arc::ptr_eq(instead, &self.busy)
     }
 
     /// Why a pick found nothing.

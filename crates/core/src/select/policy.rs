@@ -137,6 +137,28 @@ impl Policy {
         }
     }
 
+    /// Whether `one` is more than `times` as busy as `other`, for strategies that compare: the others say no, and those that go by a
+    /// key keep to where it leads.
+    #[inline]
+    pub(super) fn is_busier<W: Witness>(
+        &self,
+        one: &Candidate,
+        other: &Candidate,
+        times: f64,
+        witness: &mut W,
+    ) -> bool {
+        match self {
+            Self::LeastRequest(_) => least::has_more_requests(one, other, times, witness),
+            Self::Adaptive(_) => least::costs_more(one, other, times, witness),
+            Self::Random(_)
+            | Self::RoundRobin(_)
+            | Self::Stride(_)
+            | Self::Hashed(_)
+            | Self::Prequal(_)
+            | Self::Custom(_) => false,
+        }
+    }
+
     /// The candidate that the request's key leads to, if it has one and the strategy goes by it. As good as a draw, which then takes
     /// no chances.
     pub(super) fn home(&self, candidates: &[Candidate], request: &PickRequest<'_>) -> Option<usize> {

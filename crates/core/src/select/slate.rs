@@ -72,6 +72,8 @@ pub struct Slate<T> {
     shape: Shape,
     /// Calls that went elsewhere than the shape says, in this slate and those before.
     fallbacks: Arc<AtomicU64>,
+    /// Those that went to a farther zone since nodes near by were busier.
+    spills: Arc<AtomicU64>,
     density: Density,
     /// New nodes get less than their share, since they are not the most.
     ramps: bool,
@@ -124,8 +126,9 @@ impl<T> Slate<T> {
         let ramping = members.iter().filter(|member| member.load.is_ramping()).count();
         let ramps = ramping > 0 && ramping * 2 <= members.len() && !strategy.uses_key();
         let fallbacks = previous.map(|previous| previous.fallbacks.clone()).unwrap_or_default();
+        let spills = previous.map(|previous| previous.spills.clone()).unwrap_or_default();
         let (strategy, filters, shape) = (strategy.clone(), filters.clone(), shape.clone());
-        Self { members, strategy, filters, all, views, shape, fallbacks, density, ramps }
+        Self { members, strategy, filters, all, views, shape, fallbacks, spills, density, ramps }
     }
 
     /// Chooses a member and takes a place on it.
@@ -238,6 +241,12 @@ impl<T> Slate<T> {
         self.fallbacks.load(Relaxed)
     }
 
+    /// How many calls have gone to a farther zone than the nearest that has nodes, since those are far busier.
+    #[must_use]
+    pub fn spills(&self) -> u64 {
+        self.spills.load(Relaxed)
+    }
+
     /// Whether so few nodes can be used that verdicts on their [health](crate::health) are ignored. It begins below one half, and
     /// ends at 55 %.
     #[must_use]
@@ -299,7 +308,8 @@ impl<T> Slate<T> {
             return Err(plan.why_none());
         };
         let instead = instead.map(|instead| {
-            self.fallbacks.fetch_add(1, Relaxed);
+            let count = if plan.is_spill(instead) { &self.spills } else { &self.fallbacks };
+            count.fetch_add(1, Relaxed);
             instead.clone()
         });
         let index = candidate.member as usize;

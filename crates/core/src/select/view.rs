@@ -150,6 +150,21 @@ impl View {
             .or_else(|| find(true, true))
     }
 
+    /// One candidate drawn by chance, if `other` is more than `times` as busy by what the strategy compares.
+    #[inline]
+    pub(super) fn less_busy<W: Witness>(
+        &self,
+        other: &Candidate,
+        times: f64,
+        request: &PickRequest<'_>,
+        witness: &mut W,
+    ) -> Option<&Candidate> {
+        let drawn = self.candidates.get(sample::below(self.drawn_from, witness.rng().u64(..)))?;
+        let is_less_busy =
+            drawn.may_take(request, witness) && self.policy.is_busier(other, drawn, times, witness);
+        is_less_busy.then_some(drawn)
+    }
+
     /// Why a pick found nothing.
     #[cold]
     pub(super) fn why_none(&self) -> NoPick {

@@ -77,7 +77,14 @@ async fn a_call_past_the_wrong_zone_says_so() {
 
     let channel = settled(builder(&registry).shape(Shape::default().near(["eu-1a"]))).await;
     let made = call(&channel, options.clone()).await;
-    names(&channel, &options, &made, "there", "zone", "nearer nodes, in eu-1a, can take all calls");
+    names(
+        &channel,
+        &options,
+        &made,
+        "there",
+        "zone",
+        "nearer nodes, in eu-1a, take the calls unless they are far busier",
+    );
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ async fn a_node_in_the_wrong_zone_is_named() {
 
     let channel = settled(builder(&registry).shape(Shape::default().near(["eu-1a"]))).await;
     let explanation = channel.explain(&CallOptions::new());
-    names(&explanation, "there", "zone", "nearer nodes, in eu-1a, can take all calls");
+    names(&explanation, "there", "zone", "nearer nodes, in eu-1a, take the calls unless they are far busier");
     calls_agree(&channel, &CallOptions::new(), &explanation).await;
 }
 

@@ -102,6 +102,38 @@ pub(super) fn by_cost_and_weight<W: Witness>(
     of_weighted::<ExpectedCost, _>(candidates, alias, choices, request, witness)
 }
 
+/// Whether `one` has more than `times` the calls in flight for its weight, with the one to come.
+#[inline]
+pub(super) fn has_more_requests<W: Witness>(
+    one: &Candidate,
+    other: &Candidate,
+    times: f64,
+    witness: &mut W,
+) -> bool {
+    let mut filled =
+        |candidate: &Candidate| (f64::from(witness.inflight(candidate)) + 1.0) / candidate.weight;
+    filled(one) > times * filled(other)
+}
+
+/// Whether one more call at `one` is expected to cost more than `times` what it does at `other`. A node of which nothing is known is
+/// taken for one like the other: calls in flight decide.
+#[inline]
+pub(super) fn costs_more<W: Witness>(
+    one: &Candidate,
+    other: &Candidate,
+    times: f64,
+    witness: &mut W,
+) -> bool {
+    let (cost, mut cost_other) = (witness.cost(one), witness.cost(other));
+    if cost == f64::NEG_INFINITY {
+        return false;
+    }
+    if cost_other == f64::NEG_INFINITY {
+        cost_other = cost;
+    }
+    cost::score(cost, witness.inflight(one)) > cost::score(cost_other, witness.inflight(other)) + times.ln()
+}
+
 /// Runs `$body` with the number of choices as a constant, so that loops over them are unrolled.
 macro_rules! with_constant {
     ($choices:expr, $D:ident => $body:expr) => {

@@ -196,5 +196,5 @@ fn what_the_shape_has_no_calls_for_is_told_by_what_has_them() {
     assert_eq!(why("split=version:2@100", 0), "the splits take all calls");
     assert_eq!(why("prefer=group:blue", 1), "nodes of group=blue are preferred, and can be called");
     assert_eq!(why("prefer=group:green,none", 0), "it meets no preference, and no others are to be called");
-    assert_eq!(why("near=near", 2), "nearer nodes, in near, can take all calls");
+    assert_eq!(why("near=near", 2), "nearer nodes, in near, take the calls unless they are far busier");
 }

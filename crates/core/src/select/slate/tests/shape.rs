@@ -167,6 +167,54 @@ fn a_zone_spills_over_only_when_it_has_lost_more_than_it_can_spare() {
     assert_eq!(counts(&shaped(&shape, &members, None), 1000).0[20..].iter().sum::<usize>(), 1000);
 }
 
+/// Two nodes here, two there, and a slate of that strategy that prefers those here; each node has so many calls in flight.
+fn two_zones(strategy: &str, inflight: [usize; 4]) -> (Slate<()>, Vec<Ticket>) {
+    let members: Vec<_> = (0..4).map(|n| node(n, "1", "g", ["here", "there"][n / 2])).collect();
+    let now = Instant::now();
+    let (mut rng, strategy, shape) = (rng(), strategy.parse().unwrap(), Shape::default().near(["here"]));
+    for load in members.iter().map(|member| &member.load) {
+        (0..2).for_each(|_| load.ticket().mark(Outcome::Success, Duration::from_millis(10), now));
+    }
+    let calls = members.iter().zip(inflight).flat_map(|(member, calls)| vec![&member.load; calls]);
+    let tickets = calls.map(Load::ticket).collect();
+    (Slate::shaped(&strategy, &Filters::default(), &shape, members, None, &mut rng), tickets)
+}
+
+#[test]
+fn a_call_goes_farther_only_when_the_node_near_by_is_more_than_twice_as_busy() {
+    for strategy in ["adaptive", "least-request"] {
+        // A call more on top of one is twice as much as on top of none, and not more.
+        for (inflight, spills) in
+            [([1, 1, 0, 0], 0), ([2, 2, 0, 0], 1000), ([5, 5, 2, 2], 0), ([6, 6, 2, 2], 1000)]
+        {
+            let (slate, _tickets) = two_zones(strategy, inflight);
+            let (counts, instead) = counts(&slate, 1000);
+            assert_eq!(counts[2] + counts[3], spills, "{strategy}, {inflight:?}");
+            assert_eq!((slate.spills(), slate.fallbacks(), instead), (spills as u64, 0, spills));
+        }
+    }
+}
+
+#[test]
+fn what_spills_is_told_with_the_reason() {
+    let (slate, _tickets) = two_zones("adaptive", [9, 9, 0, 0]);
+    let instead = slate.pick(&PickRequest::default(), &mut rng()).unwrap().instead;
+    assert_eq!(instead.as_deref(), Some("the nodes in here are more than twice as busy"));
+}
+
+#[test]
+fn strategies_that_compare_nothing_and_nodes_that_were_tried_do_not_spill() {
+    for strategy in ["random", "round-robin", "maglev", "ring-hash", "rendezvous"] {
+        let (slate, _tickets) = two_zones(strategy, [9, 9, 0, 0]);
+        let (counts, _) = counts(&slate, 100);
+        assert_eq!((counts[2] + counts[3], slate.spills()), (0, 0), "{strategy}");
+    }
+    let (slate, _tickets) = two_zones("adaptive", [9, 9, 0, 0]);
+    let tried: Vec<NodeId> = slate.members()[2..].iter().map(|member| member.node.id().clone()).collect();
+    let request = PickRequest { exclude: &tried, ..PickRequest::default() };
+    assert!((0..100).all(|_| slate.pick(&request, &mut rng()).unwrap().index < 2));
+}
+
 #[test]
 fn a_node_that_flaps_does_not_move_a_zone() {
     let members: Vec<_> = (0..200).map(|n| node(n, "1", "g", ["here", "there"][n / 100])).collect();
