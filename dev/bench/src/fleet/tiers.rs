@@ -23,6 +23,9 @@ use crate::frame::{Bound, Comparison, Report, Settings};
 const BOTTOM: usize = 3;
 const LATENCY: Duration = Duration::from_millis(2);
 const WARM_UP: Duration = Duration::from_secs(3);
+/// For how many spans the bottom fails: for a full run's ten seconds, four times the eleven after which a budget forgets what it has
+/// allowed. It spends what it has at once, so over a part of that time there would be more or less, as chance has it.
+const OUTAGE: f64 = 4.4;
 /// How closely the recovery is watched.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -64,14 +67,12 @@ fn measure(runtime: &Runtime, per_second: u32, naive: bool, span: Duration) -> V
         let mut client = Client::start(&options).await;
         sleep(WARM_UP).await;
 
+        client.begin().await;
+        let before: f64 = node::calls(&mut bottom).await.iter().sum();
         for node in &mut bottom {
             node.fail(Code::Unavailable).await;
         }
-        // The budgets still have what the good times left them.
-        sleep(span).await;
-        client.begin().await;
-        let before: f64 = node::calls(&mut bottom).await.iter().sum();
-        sleep(span).await;
+        sleep(span.mul_f64(OUTAGE)).await;
         let load = node::calls(&mut bottom).await.iter().sum::<f64>() - before;
         let offered = ended(&client.take().await);
 
