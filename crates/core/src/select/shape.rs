@@ -14,11 +14,12 @@ const OP: &str = "shape the calls";
 /// - A *preference* is an order: the first condition that any usable node meets is the one that holds. When a better one holds again
 ///   it is returned to, once it has held for a while.
 /// - *Nearness* is an order of zones. Calls stay in the first zone while it has more than about 70 % of its nodes, and spill over
-///   into the next in proportion to what is missing below that. Besides, where the [strategy](super::Strategy) compares nodes (adaptive, least request),
-///   each call looks at one node of the next zone, drawn by chance, and goes there if the one near by costs more than twice as much: so a
-///   zone whose own clients are too many for it is helped by the others ([counted](super::Slate::spills)).
+///   into the next in proportion to what is missing below that. Besides, where the [strategy](super::Strategy) compares nodes
+///   (adaptive, least request), each call looks at one node of the next zone, drawn by chance, and goes there if the one near by costs
+///   more than twice as much: so a zone that has too many clients is helped by the others ([counted](super::Slate::spills)).
 ///
-/// All three may be combined, in this order. They are computed when a slate is made; a pick draws one number more. A condition that
+/// All three may be combined, in this order. They are computed when a slate is made; a pick draws one number more, and in a
+/// zone one for the node that it looks at. A condition that
 /// leaves nobody to call is left, and [counted](super::Slate::fallbacks); a filter never is.
 ///
 /// ```
