@@ -78,7 +78,7 @@ pub use self::explain::{
 pub use self::hash_by::HashBy;
 pub use self::health_check::HealthCheck;
 pub use self::histogram::LatencyCounts;
-pub use self::meter::ChannelMeter;
+pub use self::meter::{AttemptCounts, ChannelMeter};
 pub use self::options::{CallOptions, CallReport, Tried};
 pub use self::policy::{HedgePolicy, MethodPolicy, RetryPolicy};
 pub use self::response::ResponseBody;

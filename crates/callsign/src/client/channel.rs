@@ -21,8 +21,8 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
-    CallExplanation, CallOptions, CallRef, ChannelBuilder, ChannelMeter, Explanation, HashBy, NodeStatus,
-    ResponseBody, RetryPolicy, Target, call, explain,
+    AttemptCounts, CallExplanation, CallOptions, CallRef, ChannelBuilder, ChannelMeter, Explanation, HashBy,
+    NodeStatus, ResponseBody, RetryPolicy, Target, call, explain,
     link::Link,
     methods::Methods,
     pool::Pool,
@@ -255,6 +255,12 @@ impl Channel {
     #[must_use]
     pub fn spills(&self) -> u64 {
         self.0.roster.state().slate.spills()
+    }
+
+    /// How many attempts its calls have made, and how many of them failed: at all nodes there have been, those that are gone included.
+    #[must_use]
+    pub fn attempts(&self) -> AttemptCounts {
+        self.0.roster.attempts()
     }
 
     /// Counts what its calls have led to beyond their nodes.

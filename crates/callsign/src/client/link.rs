@@ -211,6 +211,11 @@ impl Link {
         self.gone.is_cancelled()
     }
 
+    /// It is gone, and so is the last of its calls.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_gone() && self.open.load().is_empty() && self.load.inflight() == 0
+    }
+
     pub(crate) fn status(&self, node: Arc<Node>, verdict: Verdict, now: Instant) -> NodeStatus {
         let state = match self.phase().shown(now) {
             NodeState::Ready if self.load.is_leaving() => NodeState::Leaving,

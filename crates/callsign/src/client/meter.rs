@@ -10,6 +10,16 @@ use std::sync::{
 #[derive(Debug, Clone, Default)]
 pub struct ChannelMeter(Arc<Counts>);
 
+/// How many attempts a channel's calls have made: see [`Channel::attempts`](super::Channel::attempts). Both only grow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AttemptCounts {
+    /// Those that ended, but for those that never left.
+    pub ended: u64,
+    /// Those of them that ended in a failure of the node, an overload or a missed deadline.
+    pub failed: u64,
+}
+
 #[derive(Debug, Default)]
 struct Counts {
     retries: AtomicU64,
@@ -71,5 +81,15 @@ impl ChannelMeter {
 
     pub(crate) fn count_ejection(&self) {
         self.0.ejections.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// === impl AttemptCounts ===
+
+impl AttemptCounts {
+    /// The sum with what was counted of one node.
+    #[must_use]
+    pub(super) fn plus(self, calls: u64, failures: u32) -> Self {
+        Self { ended: self.ended + calls, failed: self.failed + u64::from(failures) }
     }
 }

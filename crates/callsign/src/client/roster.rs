@@ -4,6 +4,7 @@
 //! for each change; calls read the state and, if there is nobody to call, wait for the next one.
 
 mod health;
+mod totals;
 mod usage;
 
 use std::{
@@ -28,9 +29,9 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use self::usage::Usage;
+use self::{totals::Totals, usage::Usage};
 use super::{
-    ChannelMeter, HealthCheck, NodeState,
+    AttemptCounts, ChannelMeter, HealthCheck, NodeState,
     decisions::Decisions,
     link::{Link, News},
     prober::Prober,
@@ -75,6 +76,7 @@ pub(crate) struct Roster {
     /// How long each method's calls take.
     pub(crate) paces: Arc<Paces>,
     pub(crate) meter: ChannelMeter,
+    totals: Totals,
     pub(crate) decisions: Decisions,
     /// What tells this client from others.
     seed: u64,
@@ -161,6 +163,7 @@ impl Roster {
             subset,
             paces: Arc::default(),
             meter: ChannelMeter::default(),
+            totals: Totals::default(),
             decisions: Decisions::new(remembered),
             seed,
             tasks,
@@ -174,6 +177,11 @@ impl Roster {
     /// Tells of each state published from now on.
     pub(crate) fn published(&self) -> watch::Receiver<()> {
         self.published.subscribe()
+    }
+
+    /// What all attempts have come to, at nodes that are gone as well.
+    pub(crate) fn attempts(&self) -> AttemptCounts {
+        self.totals.read()
     }
 
     /// Randomness for one call.
@@ -410,6 +418,7 @@ impl Roster {
         )?;
         let running = link.clone().run(config, self.check.clone(), self.tasks.clone(), self.rng());
         self.tasks.spawn("link", running);
+        self.totals.add(link.clone());
         Some(link)
     }
 

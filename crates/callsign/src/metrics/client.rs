@@ -13,6 +13,9 @@ pub(super) fn write(page: &mut Page, channel: &Channel, now: Instant) {
     let of_service = [("service", channel.service().as_str())];
     let nodes = channel.nodes();
     page.add(&table::NODES, &of_service, nodes.len() as f64);
+    let attempts = channel.attempts();
+    page.add(&table::ATTEMPTS, &of_service, attempts.ended as f64);
+    page.add(&table::ATTEMPTS_FAILED, &of_service, attempts.failed as f64);
     page.add(&table::EJECTIONS, &of_service, channel.meter().ejections() as f64);
     page.add(&table::RETRIES, &of_service, channel.meter().retries() as f64);
     page.add(&table::RETRY_BUDGET, &of_service, channel.retry_budget(now) as f64);

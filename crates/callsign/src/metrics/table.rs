@@ -38,6 +38,9 @@ metrics! {
     CALLS = Counter "callsign_client_calls_total" "Attempts that ended, but for those that never left.";
     FAILURES = Counter "callsign_client_failures_total"
         "Attempts that ended in a failure of the node, an overload or a missed deadline.";
+    ATTEMPTS = Counter "callsign_client_attempts_total" "All attempts that ended, at nodes that are gone as well.";
+    ATTEMPTS_FAILED = Counter "callsign_client_attempts_failed_total"
+        "All attempts that ended in a failure, an overload or a missed deadline, at nodes that are gone as well.";
     INFLIGHT = Gauge "callsign_client_calls_in_flight" "Calls that are under way.";
     LATENCY = Gauge "callsign_client_latency_seconds" "Mean time to the head of the reply, over about sixteen good ones.";
     DURATION = Histogram "callsign_client_attempt_duration_seconds"

@@ -7,13 +7,14 @@ use callsign::{
     core::memory::MemoryRegistry,
     metrics::{Admin, Kind, Metrics},
 };
+use callsign_examples::greeter::greeter_client::GreeterClient;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
 use crate::{
-    client::{builder, failures},
+    client::{builder, failures, register, server, until, until_ready, with},
     support::{PATIENCE, run, soon},
 };
 
@@ -120,6 +121,37 @@ async fn ejections_and_retries_are_counted() {
     assert!(text.contains("callsign_client_node_ejected{service=\"greeter\",node=\"a\"} 1\n"), "{text}");
     assert!(text.contains("callsign_client_node_ejected{service=\"greeter\",node=\"b\"} 0\n"), "{text}");
     assert!(text.contains("callsign_client_retries_total{service=\"greeter\"} 0\n"), "{text}");
+}
+
+#[tokio::test]
+async fn what_attempts_came_to_at_nodes_that_have_gone_is_kept() {
+    let registry = MemoryRegistry::new();
+    let (a, b) = (server().await, server().await);
+    let here = register(&registry, &a, "a", |node| node).await;
+    let channel = settled(&registry).await;
+    let metrics = Metrics::new();
+    metrics.add_channel(&channel);
+    let counted = || (channel.attempts().ended, channel.attempts().failed);
+    assert_eq!(failures(&channel, &CallOptions::new(), 10).await.len(), 0);
+    let mut client = GreeterClient::new(channel.clone());
+    let slow = tokio::spawn(async move { client.hello(with(CallOptions::new(), "slow")).await });
+    soon("the call arrives", a.greeter.arrived.notified()).await;
+
+    here.release().await.unwrap();
+    until("the node has gone", || channel.nodes().is_empty()).await;
+    assert_eq!(counted(), (10, 0));
+    // Its last call ends, and badly, when the channel knows nothing of the node any more.
+    a.handle.stop_now();
+    soon("the call ends", slow).await.unwrap().unwrap_err();
+    assert_eq!(counted(), (11, 1));
+
+    let _here = register(&registry, &b, "b", |node| node).await;
+    until_ready(&channel, "b").await;
+    assert_eq!(failures(&channel, &CallOptions::new(), 5).await.len(), 0);
+    let text = metrics.text();
+    assert!(text.contains("callsign_client_attempts_total{service=\"greeter\"} 16\n"), "{text}");
+    assert!(text.contains("callsign_client_attempts_failed_total{service=\"greeter\"} 1\n"), "{text}");
+    assert!(text.contains("callsign_client_calls_total{service=\"greeter\",node=\"b\"} 5\n"), "{text}");
 }
 
 #[tokio::test]
