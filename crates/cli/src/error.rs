@@ -92,6 +92,11 @@ impl CliError {
         text
     }
 
+    /// What failed and why, where there is room for one line alone.
+    pub(crate) fn on_one_line(&self) -> String {
+        [&self.message].into_iter().chain(&self.causes).map(String::as_str).collect::<Vec<_>>().join(": ")
+    }
+
     fn push_chain(&mut self, mut cause: Option<&(dyn StdError + 'static)>) {
         while let Some(error) = cause {
             let text = error.to_string();

@@ -49,7 +49,7 @@ enum Command {
         callsign rollout verify greeter --timeout 5m\n  \
         callsign rollout verify greeter --rate 200 --metrics http://10.0.0.9:9090/metrics\n  \
         callsign rollout verify greeter -o json | jq .probes.failed\n\n\
-        It ends with 8 if a probe failed or not all nodes were replaced.")]
+        It ends with 8 if a probe failed or not all nodes were replaced, else with 1 if a client's metrics were gone at the end.")]
 struct Verify {
     /// The service's name
     name: String,
@@ -83,17 +83,21 @@ pub(crate) async fn run(args: &Args, context: &Context) -> Result<()> {
     if !channel.settled(SETTLE_MAX).await {
         context.out.note("not all nodes could be connected to");
     }
-    let before = args.read_pages(context).await?;
+    let before: Vec<Counted> = args.read_pages(context).await.into_iter().collect::<Result<_>>()?;
     let (ledger, took, probes) = args.watch(&channel, context).await;
-    let after = args.read_pages(context).await?;
-    let pages = args.metrics.iter().zip(before.iter().zip(&after));
+    let after = args.read_pages(context).await;
+    let pages = args.metrics.iter().zip(before.into_iter().zip(after));
     let clients = pages.map(|(page, (before, after))| page.between(before, after)).collect();
     let summary = Summary::new(service.to_string(), &ledger, took, probes, clients);
     channel.close().await;
     context.out.print(&summary)?;
-    match summary.is_good() {
-        true => Ok(()),
-        false => Err(CliError::quiet(Exit::CheckFailed)),
+    match summary.unreadable() {
+        _ if !summary.is_good() => Err(CliError::quiet(Exit::CheckFailed)),
+        0 => Ok(()),
+        n => Err(CliError::new(Exit::Other, "the verdict is incomplete").because(format!(
+            "what {n} of {} clients counted could not be read at the end",
+            args.metrics.len()
+        ))),
     }
 }
 
@@ -154,13 +158,13 @@ impl Verify {
         context.out.say(&printable(&line, false));
     }
 
-    async fn read_pages(&self, context: &Context) -> Result<Vec<Counted>> {
+    async fn read_pages(&self, context: &Context) -> Vec<Result<Counted>> {
+        let token = context.settings.metrics_token.as_ref().map(|token| token.reveal());
         let mut counted = Vec::new();
         for page in &self.metrics {
-            let token = context.settings.metrics_token.as_ref().map(|token| token.reveal());
-            counted.push(page.read(&self.name, token).await?);
+            counted.push(page.read(&self.name, token).await);
         }
-        Ok(counted)
+        counted
     }
 }
 

@@ -1,6 +1,11 @@
 //! What clients themselves have counted, from their admin addresses.
+//!
+//! Each page is read twice, and what its counters have grown by is what happened meanwhile. As with Prometheus' `increase`, a counter
+//! that is smaller than it was has begun anew at zero, for its process was started again; and then the other one of the page has too,
+//! however large it is by now. Unlike there, a counter that was not there at the first reading counts in full: with Callsign they begin
+//! at zero with their channel, so all of it is of the time between.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::{
@@ -14,8 +19,8 @@ use crate::{
     exit::Exit,
 };
 
-const ATTEMPTS: &str = "callsign_client_calls_total";
-const FAILURES: &str = "callsign_client_failures_total";
+const ATTEMPTS: &str = "callsign_client_attempts_total";
+const FAILED: &str = "callsign_client_attempts_failed_total";
 /// How long a page may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// A page that is longer is none of ours.
@@ -29,21 +34,25 @@ pub(crate) struct Page {
     path: String,
 }
 
-/// What stood on a page, of one service.
-#[derive(Debug, Default)]
+/// What stood on a page, of one service. Nothing, if there is no channel to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counted {
-    attempts: BTreeMap<String, f64>,
-    failures: BTreeMap<String, f64>,
+    attempts: Option<u64>,
+    failed: Option<u64>,
 }
 
-/// What one client counted meanwhile.
-#[derive(Debug, Clone, Serialize)]
+/// What one client counted meanwhile, as far as it can be known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Client {
     pub(super) url: String,
     /// Attempts that ended, at any node.
-    pub(super) attempts: u64,
+    pub(super) attempts: Option<u64>,
     /// Those that the node failed. Many of them were answered elsewhere.
-    pub(super) failed_attempts: u64,
+    pub(super) failed_attempts: Option<u64>,
+    /// It was started again, and these are the numbers since then.
+    pub(super) restarted: bool,
+    /// Why there are no numbers.
+    pub(super) unreadable: Option<String>,
 }
 
 // === impl Page ===
@@ -109,12 +118,44 @@ impl Page {
     }
 
     /// What was counted between two readings.
-    pub(super) fn between(&self, before: &Counted, after: &Counted) -> Client {
-        Client {
-            url: self.url.clone(),
-            attempts: growth(&before.attempts, &after.attempts),
-            failed_attempts: growth(&before.failures, &after.failures),
+    pub(super) fn between(&self, before: Counted, after: Result<Counted>) -> Client {
+        let url = self.url.clone();
+        let unknown = |why| Client {
+            url: url.clone(),
+            attempts: None,
+            failed_attempts: None,
+            restarted: false,
+            unreadable: Some(why),
+        };
+        match after {
+            Err(error) => unknown(error.on_one_line()),
+            Ok(Counted { attempts: Some(attempts), failed: Some(failed) }) => {
+                let (then, failed_then) = (before.attempts.unwrap_or(0), before.failed.unwrap_or(0));
+                let restarted = attempts < then || failed < failed_then;
+                let grown = |now: u64, then: u64| if restarted { now } else { now - then };
+                Client {
+                    url,
+                    attempts: Some(grown(attempts, then)),
+                    failed_attempts: Some(grown(failed, failed_then)),
+                    restarted,
+                    unreadable: None,
+                }
+            }
+            Ok(_) => unknown(format!("{} counts no calls to the service", self.url)),
         }
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    /// What there is to say of it, for a person.
+    pub(super) fn line(&self) -> String {
+        let (Some(attempts), Some(failed)) = (self.attempts, self.failed_attempts) else {
+            return self.unreadable.clone().unwrap_or_default();
+        };
+        let how = if self.restarted { " since it was started again" } else { ", most likely repeated" };
+        format!("{}: {failed} of {attempts} attempts failed{how}", self.url)
     }
 }
 
@@ -122,53 +163,55 @@ impl Page {
 
 impl Counted {
     fn read(page: &str, service: &str) -> Self {
-        let ours = format!("service=\"{service}\"");
-        let mut counted = Self::default();
-        for line in page.lines() {
-            let Some((series, value)) = line.rsplit_once(' ') else { continue };
-            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-            let Ok(value) = value.parse::<f64>() else { continue };
-            let into = match name {
-                ATTEMPTS => &mut counted.attempts,
-                FAILURES => &mut counted.failures,
-                _ => continue,
-            };
-            if labels.contains(&ours) {
-                into.insert(series.to_owned(), value);
-            }
-        }
-        counted
+        let value = |name: &str| {
+            let series = format!("{name}{{service=\"{service}\"}} ");
+            let value = page.lines().find_map(|line| line.strip_prefix(&series))?;
+            value.parse::<f64>().ok().map(|value| value as u64)
+        };
+        Self { attempts: value(ATTEMPTS), failed: value(FAILED) }
     }
-}
-
-/// By how much the series have grown; one that is smaller than it was has begun anew.
-fn growth(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) -> u64 {
-    let grown = after.iter().map(|(series, &now)| match before.get(series) {
-        Some(&then) if then <= now => now - then,
-        _ => now,
-    });
-    grown.sum::<f64>() as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const BEFORE: Counted = Counted { attempts: Some(100), failed: Some(2) };
+
+    fn grown(before: Counted, attempts: u64, failed: u64) -> (Option<u64>, Option<u64>, bool) {
+        let page = Page::parse("http://127.0.0.1:9090/metrics").unwrap();
+        let after = Counted { attempts: Some(attempts), failed: Some(failed) };
+        let client = page.between(before, Ok(after));
+        assert_eq!(client.unreadable, None);
+        (client.attempts, client.failed_attempts, client.restarted)
+    }
+
     #[test]
-    fn growth_is_counted_by_series_of_the_service() {
-        let page = |a: u64, b: u64, other: u64| {
-            let text = format!(
-                "# TYPE callsign_client_calls_total counter\n\
-                 callsign_client_calls_total{{service=\"greeter\",node=\"a\"}} {a}\n\
-                 callsign_client_calls_total{{service=\"greeter\",node=\"b\"}} {b}\n\
-                 callsign_client_calls_total{{service=\"cart\",node=\"a\"}} {other}\n\
-                 callsign_client_failures_total{{service=\"greeter\",node=\"a\"}} {a}\n"
-            );
-            Counted::read(&text, "greeter")
-        };
-        let url = Page::parse("http://127.0.0.1:9090/metrics").unwrap();
-        let client = url.between(&page(10, 20, 0), &page(15, 3, 99));
-        assert_eq!((client.attempts, client.failed_attempts), (5 + 3, 5));
+    fn counters_are_those_of_the_service() {
+        let page = "# TYPE callsign_client_attempts_total counter\n\
+                    callsign_client_attempts_total{service=\"cart\"} 7\n\
+                    callsign_client_attempts_total{service=\"greeter\"} 100\n\
+                    callsign_client_attempts_failed_total{service=\"greeter\"} 2\n";
+        assert_eq!(Counted::read(page, "greeter"), BEFORE);
+        assert_eq!(Counted::read(page, "cart"), Counted { attempts: Some(7), failed: None });
+    }
+
+    #[test]
+    fn what_has_begun_anew_counts_from_zero() {
+        assert_eq!(grown(BEFORE, 150, 2), (Some(50), Some(0), false));
+        // A channel that was not there at the first reading.
+        assert_eq!(grown(Counted::default(), 150, 3), (Some(150), Some(3), false));
+        // One of the two is enough to tell that the process was started again.
+        assert_eq!(grown(BEFORE, 50, 3), (Some(50), Some(3), true));
+        assert_eq!(grown(BEFORE, 150, 1), (Some(150), Some(1), true));
+    }
+
+    #[test]
+    fn a_page_without_numbers_is_not_one_without_failures() {
+        let page = Page::parse("http://a:1/metrics").unwrap();
+        let client = page.between(BEFORE, Ok(Counted::default()));
+        assert_eq!((client.attempts, client.failed_attempts), (None, None));
+        assert_eq!(client.unreadable.unwrap(), "http://a:1/metrics counts no calls to the service");
     }
 
     #[test]

@@ -56,6 +56,11 @@ impl Summary {
         self.complete && self.probes.failed == 0
     }
 
+    /// How many clients could not be asked at the end.
+    pub(super) fn unreadable(&self) -> usize {
+        self.clients.iter().filter(|client| client.unreadable.is_some()).count()
+    }
+
     fn headline(&self) -> String {
         let replaced = self.nodes.iter().filter(|row| row.back_ms.is_some()).count();
         let Tally { sent, failed, .. } = self.probes;
@@ -92,10 +97,10 @@ impl Render for Summary {
         if !self.clients.is_empty() {
             lines.push(String::new());
         }
-        for Client { url, attempts, failed_attempts } in &self.clients {
-            let line =
-                format!("{url}: {failed_attempts} of {attempts} attempts failed, most likely repeated");
-            lines.push(printable(&line, false).into_owned());
+        for client in &self.clients {
+            let line = client.line();
+            let line = printable(&line, false);
+            lines.push(if client.unreadable.is_some() { paint.error(line) } else { line.into_owned() });
         }
         if self.probes.failed > 0 {
             lines.push(String::new());
@@ -188,8 +193,23 @@ mod tests {
         ));
         let failures = vec![Failure { at_ms: 1_200, error: "Unavailable: gone".into() }];
         let probes = Tally { sent: 600, failed: 1, failures };
-        let client = Client { url: "http://a:1/metrics".into(), attempts: 900, failed_attempts: 2 };
-        Summary::new("greeter".into(), &ledger, Duration::from_secs(1_200), probes, vec![client])
+        let client = Client {
+            url: "http://a:1/metrics".into(),
+            attempts: Some(900),
+            failed_attempts: Some(2),
+            restarted: false,
+            unreadable: None,
+        };
+        let silent = Client {
+            attempts: None,
+            failed_attempts: None,
+            unreadable: Some("cannot read http://b:1/metrics: no answer: refused".into()),
+            url: "http://b:1/metrics".into(),
+            ..client.clone()
+        };
+        let anew = Client { url: "http://c:1/metrics".into(), restarted: true, ..client.clone() };
+        let clients = vec![client, silent, anew];
+        Summary::new("greeter".into(), &ledger, Duration::from_secs(1_200), probes, clients)
     }
 
     #[test]
@@ -204,6 +224,8 @@ mod tests {
              b               1                -         -         -  -               -\n\
              \n\
              http://a:1/metrics: 2 of 900 attempts failed, most likely repeated\n\
+             cannot read http://b:1/metrics: no answer: refused\n\
+             http://c:1/metrics: 2 of 900 attempts failed since it was started again\n\
              \n\
              1.2 s a probe failed: Unavailable: gone"
         );
