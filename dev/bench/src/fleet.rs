@@ -12,11 +12,13 @@ mod growth;
 mod kills;
 mod load;
 mod node;
+mod overload;
 mod resets;
 mod restarts;
 mod tiers;
 mod uneven;
 mod view;
+mod work;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -26,6 +28,7 @@ pub(crate) use self::{
     cut_off::cut_off,
     growth::{even, growth},
     kills::kills,
+    overload::overload,
     resets::resets,
     restarts::restarts,
     tiers::tiers,

@@ -10,7 +10,6 @@ mod etcd;
 mod fleet;
 mod frame;
 mod local;
-mod overload;
 mod pick;
 mod slates;
 
@@ -29,11 +28,6 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const BENCHMARKS: [Benchmark; 20] = [
     ("calls", "unary calls, beside tonic's channels, hyper and bare h2", calls::unary),
     ("streams", "large messages and reply streams, beside tonic's channels", calls::streams),
-    (
-        "overload",
-        "a server at twice its capacity, with its limit of calls in flight and without",
-        overload::run,
-    ),
     ("pick", "choosing a node, by each strategy, beside tower's balancer", pick::run),
     ("slates", "publishing that a node has come or gone, with up to 10,000 nodes", slates::run),
     ("local", "the local registry: how soon a change is seen, a killed process too", local::seen),
@@ -54,6 +48,7 @@ const BENCHMARKS: [Benchmark; 20] = [
     ("kills", "a random node is killed every two seconds", fleet::kills),
     ("restarts", "rolling restarts of three nodes, with unary calls and streams", fleet::restarts),
     ("tiers", "four tiers, the lowest of which fails: how much retries add", fleet::tiers),
+    ("overload", "a server at twice its capacity, with its limit of calls and without", fleet::overload),
     ("resets", "connections are reset all the time: does a handler run twice?", fleet::resets),
 ];
 
@@ -91,7 +86,6 @@ pub fn main() -> ExitCode {
 pub fn child(args: &[String]) -> Option<ExitCode> {
     match args.split_first()? {
         (first, _) if first == "--serve" => calls::server_main(),
-        (first, rest) if first == overload::SERVER => overload::server_main(rest),
         (first, rest) if first == "--client" => calls::client_main(rest),
         (first, rest) if first == local::CHILD => return Some(local::child(rest)),
         (first, rest) => return fleet::child(first, rest),

@@ -13,7 +13,11 @@ use std::{
     time::Duration,
 };
 
-use callsign::{CallOptions, Channel, Server, registry::RegistryUrl, server::DrainConfig};
+use callsign::{
+    CallOptions, Channel, Server,
+    registry::RegistryUrl,
+    server::{ConcurrencyLimit, DrainConfig},
+};
 use callsign_core::{Node as Entry, retry::RetryBudget};
 use futures_util::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -24,6 +28,7 @@ use tonic::{Code, Request, Response, Status};
 use super::{
     child::{Child, obey},
     runtime,
+    work::{Spread, Work},
 };
 use crate::calls::pb::{
     FlowRequest, Payload,
@@ -41,6 +46,11 @@ pub(super) struct Options {
     pub(super) registry: Option<String>,
     /// How long a call takes.
     pub(super) latency: Duration,
+    pub(super) spread: Spread,
+    /// How many calls it can work on at a time, if that is bounded.
+    pub(super) workers: Option<usize>,
+    /// Whether it lets in as many calls as there are.
+    pub(super) unlimited: bool,
     /// Where its handlers write the number of each call that they run, so that it outlives the process.
     pub(super) record: Option<PathBuf>,
     /// Whom it calls for each call, if anybody.
@@ -62,7 +72,7 @@ struct Handlers(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    micros: AtomicU64,
+    work: Work,
     /// The status of every answer; zero for a good one.
     code: AtomicI32,
     calls: AtomicU64,
@@ -133,7 +143,7 @@ pub(crate) fn main(options: &str) {
     runtime.block_on(async {
         let next = (!options.next.is_empty()).then(|| BenchClient::new(channel_to_next(&options)));
         let handlers = Handlers(Arc::new(Inner {
-            micros: AtomicU64::new(micros(options.latency)),
+            work: Work::new(options.latency, options.spread, options.workers),
             code: AtomicI32::new(0),
             calls: AtomicU64::new(0),
             record: options.record.as_ref().map(|path| {
@@ -143,7 +153,9 @@ pub(crate) fn main(options: &str) {
             next,
             naive: options.naive,
         }));
-        let server = Server::builder("bench").drain(drain()).add_service(BenchServer::new(handlers.clone()));
+        let limit = if options.unlimited { ConcurrencyLimit::none() } else { ConcurrencyLimit::default() };
+        let server = Server::builder("bench").drain(drain()).concurrency_limit(limit);
+        let server = server.add_service(BenchServer::new(handlers.clone()));
         let registered = options.registry.is_some();
         let server = match options.registry {
             Some(url) => {
@@ -192,10 +204,6 @@ pub(super) fn without_bounds() -> RetryBudget {
     RetryBudget::new(10.0, 1000).expect("within its range")
 }
 
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
 // === impl Handlers ===
 
 impl Handlers {
@@ -204,7 +212,8 @@ impl Handlers {
         match order {
             "calls" => json!(inner.calls.load(Ordering::Relaxed)),
             "latency" => {
-                json!(inner.micros.swap(argument.parse().expect("microseconds"), Ordering::Relaxed))
+                let micros = argument.parse().expect("microseconds");
+                json!(inner.work.set_latency(Duration::from_micros(micros)))
             }
             "fail" => json!(inner.code.swap(argument.parse().expect("a code"), Ordering::Relaxed)),
             _ => panic!("a node does not know how to `{order}`"),
@@ -215,7 +224,7 @@ impl Handlers {
 #[tonic::async_trait]
 impl Bench for Handlers {
     async fn echo(&self, request: Request<Payload>) -> Result<Response<Payload>, Status> {
-        let Inner { micros, code, calls, record, next, naive } = &*self.0;
+        let Inner { work, code, calls, record, next, naive } = &*self.0;
         let options = CallOptions::new().idempotent(true);
         let options = if *naive { options } else { options.within(request.extensions()) };
         let payload = request.into_inner();
@@ -227,7 +236,7 @@ impl Bench for Handlers {
             Code::Ok => {}
             bad => return Err(Status::new(bad, "told to fail")),
         }
-        sleep(Duration::from_micros(micros.load(Ordering::Relaxed))).await;
+        work.run().await;
         let Some(next) = next else { return Ok(Response::new(payload)) };
         let mut onward = Request::new(payload);
         onward.extensions_mut().insert(options);
