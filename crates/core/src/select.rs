@@ -81,7 +81,7 @@ pub use self::policy::{Candidates, CustomStrategy};
 pub use self::probe::{PrequalConfig, Probe};
 pub use self::report::{LoadReport, ReportConfig};
 pub use self::shape::Shape;
-pub use self::slate::{Member, NoReplay, Notes, PickRequest, Picked, Slate};
+pub use self::slate::{Look, Member, NoReplay, Notes, PickRequest, Picked, Replay, Slate};
 pub use self::strategy::{AdaptiveConfig, Aperture, Choices, HashConfig, Strategy};
 pub use self::subset::subset;
 use self::witness::Witness;

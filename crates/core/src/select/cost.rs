@@ -134,9 +134,9 @@ impl Model {
         (self.decay / 20.0).min(RISE_MAX)
     }
 
-    /// The estimate in seconds, at time `now`.
-    pub(super) fn project(&self, estimate: Estimate, now: f64) -> f64 {
-        (estimate.g - now / self.decay).exp()
+    /// An estimate's `g` in seconds, at time `now`.
+    pub(super) fn project(&self, g: f64, now: f64) -> f64 {
+        (g - now / self.decay).exp()
     }
 }
 

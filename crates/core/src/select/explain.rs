@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Filter, Load};
+use super::{Filter, Load, load};
 use crate::model::{Node, NodeId};
 
 /// How one node stands with the next pick: [`Slate::explain`](super::Slate::explain).
@@ -157,16 +157,21 @@ impl fmt::Display for PassedOver {
 impl Load {
     /// What is against the node by the flags that `mask` lets count.
     pub(super) fn objection(&self, mask: u8) -> Option<PassedOver> {
-        if self.is_usable(mask) {
-            None
-        } else if !self.is_ready() {
-            Some(PassedOver::NotReady)
-        } else if self.is_leaving() {
-            Some(PassedOver::Leaving)
-        } else if self.is_ejected() {
-            Some(PassedOver::Ejected)
-        } else {
-            Some(PassedOver::Probing)
-        }
+        objection(self.flags(), mask, || self.about_inflight())
+    }
+}
+
+/// What is against a node of these flags, and of so many calls in flight.
+pub(super) fn objection(flags: u8, mask: u8, inflight: impl FnOnce() -> u32) -> Option<PassedOver> {
+    if load::is_usable(flags, mask, inflight) {
+        None
+    } else if !load::is_ready(flags) {
+        Some(PassedOver::NotReady)
+    } else if load::is_leaving(flags) {
+        Some(PassedOver::Leaving)
+    } else if load::is_ejected(flags) {
+        Some(PassedOver::Ejected)
+    } else {
+        Some(PassedOver::Probing)
     }
 }

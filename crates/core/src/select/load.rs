@@ -25,7 +25,9 @@ mod reported;
 mod verdict;
 
 use self::reported::Reported;
-pub(in crate::select) use self::verdict::{ALL, FACTS, is_plainly_usable, is_ramping, is_ready, is_usable};
+pub(in crate::select) use self::verdict::{
+    ALL, FACTS, is_ejected, is_leaving, is_plainly_usable, is_ramping, is_ready, is_usable,
+};
 use self::verdict::{Ramp, Tally};
 
 const READY: u8 = 1;
@@ -186,9 +188,13 @@ impl Load {
     /// failures charged, decayed since the last sample.
     #[must_use]
     pub fn cost(&self, now: Instant) -> Option<Duration> {
-        let (hot, estimate) = (&self.0, self.0.estimate());
-        let cost = hot.model.project(estimate, self.seconds(now));
-        (estimate.g > f64::NEG_INFINITY).then(|| Duration::try_from_secs_f64(cost).unwrap_or(Duration::MAX))
+        self.cost_of(self.g(), now)
+    }
+
+    /// What an estimate of this load, [`Estimate::g`], comes to at `now`.
+    pub(super) fn cost_of(&self, g: f64, now: Instant) -> Option<Duration> {
+        let cost = self.0.model.project(g, self.seconds(now));
+        (g > f64::NEG_INFINITY).then(|| Duration::try_from_secs_f64(cost).unwrap_or(Duration::MAX))
     }
 
     /// The estimate's logarithm, [`Estimate::g`].

@@ -1,6 +1,7 @@
 //! One immutable snapshot of the nodes and of all that must agree with them.
 
 mod notes;
+mod replay;
 
 use std::{
     fmt,
@@ -12,7 +13,8 @@ use std::{
 
 use tokio::time::Instant;
 
-pub use self::notes::{NoReplay, Notes};
+pub use self::notes::Notes;
+pub use self::replay::{Look, NoReplay, Replay};
 use super::{
     Filters, Load, NoPick, Probe, Shape, Standing, Strategy, Ticket, Witness, assume,
     density::{Density, Sums},

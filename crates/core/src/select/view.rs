@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 pub(super) use self::offer::Offers;
 use super::{
-    Filters, Load, Member, NoPick, PickRequest, Rejection, Strategy, Witness, load, policy::Policy, sample,
-    weights,
+    Filters, Load, Member, NoPick, PassedOver, PickRequest, Rejection, Strategy, Witness, explain, load,
+    policy::Policy, sample, weights,
 };
 use crate::model::Node;
 
@@ -216,6 +216,11 @@ impl Candidate {
     fn is_spared<W: Witness>(&self, witness: &mut W) -> bool {
         load::is_ramping(witness.flags(self))
             && witness.rng().u32(..) > witness.see(|| self.load.ramp_chance())
+    }
+
+    /// What was against it, by what was seen of it.
+    pub(super) fn objection_to(&self, flags: u8, inflight: u32) -> Option<PassedOver> {
+        explain::objection(flags, self.mask, || inflight)
     }
 
     #[inline]

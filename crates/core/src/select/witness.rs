@@ -8,7 +8,7 @@
 
 use fastrand::Rng;
 
-use super::{Notes, view::Candidate};
+use super::{Look, Notes, view::Candidate};
 
 /// Where a pick has its chance and its sight from.
 pub(super) trait Witness {
@@ -50,13 +50,14 @@ pub(super) struct Noting<'a> {
     pub(super) notes: &'a mut Notes,
 }
 
-/// Shows what was noted.
+/// Shows what was noted, and keeps what is said of each node.
 pub(super) struct Showing<'a> {
-    pub(super) rng: Rng,
-    pub(super) seen: &'a [u8],
+    rng: Rng,
+    seen: &'a [u8],
     /// The pick has looked for more than there is, and was shown nothings from there on: it is not the one that was noted. It ends
     /// all the same, since no part of a pick looks until it likes what it sees.
-    pub(super) astray: bool,
+    astray: bool,
+    looks: Vec<Look>,
 }
 
 // === impl Witness ===
@@ -101,6 +102,47 @@ impl Witness for Showing<'_> {
             None => self.astray = true,
         }
         S::of(bytes)
+    }
+
+    fn flags(&mut self, candidate: &Candidate) -> u8 {
+        let flags = self.see(|| 0);
+        self.look(candidate).see_flags(flags, candidate);
+        flags
+    }
+
+    fn inflight(&mut self, candidate: &Candidate) -> u32 {
+        let inflight = self.see(|| 0);
+        self.look(candidate).see_inflight(inflight, candidate);
+        inflight
+    }
+
+    fn cost(&mut self, candidate: &Candidate) -> f64 {
+        let cost = self.see(|| 0.0);
+        self.look(candidate).see_cost(cost);
+        cost
+    }
+}
+
+// === impl Showing ===
+
+impl<'a> Showing<'a> {
+    pub(super) fn new(rng: Rng, seen: &'a [u8]) -> Self {
+        Self { rng, seen, astray: false, looks: Vec::new() }
+    }
+
+    /// What was said of each node that was looked at; none if the pick was not the one that was noted.
+    pub(super) fn end(self) -> Option<Vec<Look>> {
+        (!self.astray && self.seen.is_empty()).then_some(self.looks)
+    }
+
+    /// The look at a candidate. A pick looks at few, if the notes have all of it.
+    fn look(&mut self, candidate: &Candidate) -> &mut Look {
+        let known = self.looks.iter().position(|look| look.member == candidate.member as usize);
+        let index = known.unwrap_or_else(|| {
+            self.looks.push(Look::new(candidate));
+            self.looks.len() - 1
+        });
+        &mut self.looks[index]
     }
 }
 

@@ -44,7 +44,7 @@ fn busy(gap: f64, span: f64, mut answer: impl FnMut() -> f64) -> f64 {
         estimate = MODEL.after(estimate, Sample::Answered(answer()), now);
         now += gap;
     }
-    MODEL.project(estimate, now)
+    MODEL.project(estimate.g, now)
 }
 
 proptest! {
@@ -56,7 +56,7 @@ proptest! {
             now += gap;
             ours = MODEL.after(ours, Sample::Answered(x), now);
             direct.sample(x, now);
-            let (ours, direct) = (MODEL.project(ours, now + later), direct.at(now + later));
+            let (ours, direct) = (MODEL.project(ours.g, now + later), direct.at(now + later));
             prop_assert!((ours / direct - 1.0).abs() < 1e-6, "{ours} against {direct}");
         }
     }
@@ -67,14 +67,14 @@ proptest! {
         for (x, gap) in history {
             now += gap + 0.5;
             estimate = MODEL.after(estimate, Sample::Answered(x), now);
-            prop_assert!(MODEL.project(estimate, now) >= x * (1.0 - 1e-9));
+            prop_assert!(MODEL.project(estimate.g, now) >= x * (1.0 - 1e-9));
         }
-        let before = MODEL.project(estimate, now + 1.0);
+        let before = MODEL.project(estimate.g, now + 1.0);
         let lower_bound = MODEL.after(estimate, Sample::Abandoned(x), now + 1.0);
-        prop_assert!((MODEL.project(lower_bound, now + 1.0) / before.max(x) - 1.0).abs() < 1e-9);
+        prop_assert!((MODEL.project(lower_bound.g, now + 1.0) / before.max(x) - 1.0).abs() < 1e-9);
         let mut last = f64::INFINITY;
         for later in 0..100 {
-            let projected = MODEL.project(estimate, now + f64::from(later));
+            let projected = MODEL.project(estimate.g, now + f64::from(later));
             prop_assert!(projected < last);
             last = projected;
         }
@@ -89,7 +89,7 @@ proptest! {
         }
         now += gap;
         for fault in [Sample::Failed(x), Sample::Unanswered(x)] {
-            prop_assert!(MODEL.project(MODEL.after(estimate, fault, now), now) >= x * (1.0 - 1e-9));
+            prop_assert!(MODEL.project(MODEL.after(estimate, fault, now).g, now) >= x * (1.0 - 1e-9));
         }
         let unanswered = MODEL.after(estimate, Sample::Unanswered(x), now);
         prop_assert!(unanswered.g >= estimate.g, "it never lowers");
@@ -162,7 +162,7 @@ fn a_stall_counts_as_long_as_it_was_and_not_as_many_times_as_calls_were_waiting(
     for _ in 0..100 {
         estimate = MODEL.after(estimate, Sample::Answered(0.01), now);
     }
-    let cost = MODEL.project(estimate, now);
+    let cost = MODEL.project(estimate.g, now);
     assert!((cost - 0.001 - 0.009 * 0.02).abs() < 0.0001, "{cost}");
 }
 
@@ -208,14 +208,14 @@ fn an_unknown_node_is_tried_first_and_then_assumed_to_be_ordinary() {
 fn the_first_good_answer_proves_the_node_but_does_not_exile_it() {
     let (model, now) = (Model::DEFAULT, 100.0);
     let first = model.after_first(Estimate::UNKNOWN, 0.5, now);
-    assert!((model.project(first, now) - model.floor).abs() < 1e-9);
+    assert!((model.project(first.g, now) - model.floor).abs() < 1e-9);
     let assumed = model.after(Estimate::UNKNOWN, Sample::Answered(0.05), now);
     for (answer, cost) in [(0.1, 0.1), (0.2, 0.2), (0.5, 0.2)] {
         let raised = model.after_first(assumed, answer, now);
-        assert!((model.project(raised, now) - cost).abs() < 1e-9, "{answer}");
+        assert!((model.project(raised.g, now) - cost).abs() < 1e-9, "{answer}");
     }
     let lowered = model.after_first(assumed, 0.02, now);
-    assert!((model.project(lowered, now) - 0.035).abs() < 1e-9);
+    assert!((model.project(lowered.g, now) - 0.035).abs() < 1e-9);
     let second = model.after(first, Sample::Answered(0.5), now + 1.0);
-    assert!((model.project(second, now + 1.0) - 0.5).abs() < 1e-9);
+    assert!((model.project(second.g, now + 1.0) - 0.5).abs() < 1e-9);
 }

@@ -100,13 +100,13 @@ impl Load {
     #[must_use]
     #[inline]
     pub fn is_leaving(&self) -> bool {
-        self.0.flags.load(Relaxed) & LEAVING != 0
+        is_leaving(self.flags())
     }
 
     /// Whether the node may not be picked although it is ready.
     #[inline]
     pub(crate) fn is_ejected(&self) -> bool {
-        self.0.flags.load(Relaxed) & EJECTED != 0
+        is_ejected(self.flags())
     }
 
     /// Picks avoid the node from now on.
@@ -273,6 +273,16 @@ pub(in crate::select) fn is_plainly_usable(flags: u8, mask: u8) -> bool {
 #[inline]
 pub(in crate::select) fn is_ready(flags: u8) -> bool {
     flags & READY != 0
+}
+
+#[inline]
+pub(in crate::select) fn is_leaving(flags: u8) -> bool {
+    flags & LEAVING != 0
+}
+
+#[inline]
+pub(in crate::select) fn is_ejected(flags: u8) -> bool {
+    flags & EJECTED != 0
 }
 
 #[inline]

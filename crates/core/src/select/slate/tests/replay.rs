@@ -1,7 +1,7 @@
 //! A pick that is made again from its notes comes to the same node, whatever has happened since.
 
 use super::*;
-use crate::select::{LoadReport, Probe, ReportConfig, subset};
+use crate::select::{LoadReport, PassedOver, Probe, ReportConfig, subset};
 
 /// Decisions in all, and how many are made by one slate.
 const DECISIONS: usize = 10_000;
@@ -165,6 +165,11 @@ impl Decision {
     fn request(&self) -> PickRequest<'_> {
         PickRequest { filters: Some(&self.filters), exclude: &self.exclude, hash: self.hash }
     }
+
+    /// Where it leads by these notes.
+    fn again(&self, slate: &Slate<()>, notes: &Notes) -> Result<Option<usize>, NoReplay> {
+        again(slate, &self.request(), notes)
+    }
 }
 
 /// Goes by what no one else knows.
@@ -187,6 +192,10 @@ impl CustomStrategy for ByLoad {
     }
 }
 
+fn again(slate: &Slate<()>, request: &PickRequest<'_>, notes: &Notes) -> Result<Option<usize>, NoReplay> {
+    slate.replay(request, notes).map(|replay| replay.picked)
+}
+
 #[test]
 fn ten_thousand_decisions_are_made_again_to_the_same_end() {
     let (mut made, mut found, mut otherwise_by_now, mut otherwise_if_altered) = (0, 0, 0, 0);
@@ -200,13 +209,13 @@ fn ten_thousand_decisions_are_made_again_to_the_same_end() {
             let (next, decisions) = fleet.round(slate.as_ref());
             for (n, decision) in decisions.iter().enumerate() {
                 let Decision { notes, index, .. } = decision;
-                let again = next.replay(&decision.request(), notes);
+                let again = decision.again(&next, notes);
                 assert_eq!(again, Ok(*index), "seed {seed}, {}, decision {n}: {notes:?}", fleet.strategy);
                 made += 1;
                 found += usize::from(index.is_some());
                 // What is noted matters: one byte of it, or all of it, read otherwise leads elsewhere.
                 let altered = notes.with_one_byte_altered(&mut fleet.rng);
-                otherwise_if_altered += usize::from(next.replay(&decision.request(), &altered) != again);
+                otherwise_if_altered += usize::from(decision.again(&next, &altered) != again);
                 let by_now = next.pick(&decision.request(), &mut fastrand::Rng::with_seed(notes.seed()));
                 otherwise_by_now += usize::from(by_now.ok().map(|picked| picked.index) != *index);
             }
@@ -244,11 +253,11 @@ fn notes_of_another_pick_are_told_apart() {
     let (many, few) = (slate(&strategy, members(30)), slate(&strategy, members(2)));
     let (mut rng, mut notes) = (rng(), Notes::default());
     many.pick_noting(&request, &mut rng, &mut notes).unwrap();
-    assert_eq!(few.replay(&request, &notes), Err(NoReplay::Astray));
+    assert_eq!(again(&few, &request, &notes), Err(NoReplay::Astray));
     few.pick_noting(&request, &mut rng, &mut notes).unwrap();
-    assert_eq!(many.replay(&request, &notes), Err(NoReplay::Astray));
+    assert_eq!(again(&many, &request, &notes), Err(NoReplay::Astray));
     let blue = Filters::from(Filter::group("blue"));
-    assert_eq!(few.replay(&PickRequest { filters: Some(&blue), ..request }, &notes), Err(NoReplay::Astray));
+    assert_eq!(again(&few, &PickRequest { filters: Some(&blue), ..request }, &notes), Err(NoReplay::Astray));
 }
 
 #[test]
@@ -256,12 +265,12 @@ fn a_pick_that_sees_more_than_notes_hold_is_known_for_it() {
     let slate = slate(&"rendezvous".parse().unwrap(), members(Notes::SEEN_MAX + 10));
     let (request, mut notes) = (PickRequest::default(), Notes::default());
     slate.pick_noting(&request, &mut rng(), &mut notes).unwrap();
-    assert_eq!(slate.replay(&request, &notes), Err(NoReplay::Cut));
+    assert_eq!(again(&slate, &request, &notes), Err(NoReplay::Cut));
 
     // The notes can be used again for one that fits.
     let few = self::slate(&Strategy::default(), members(5));
     let picked = few.pick_noting(&request, &mut rng(), &mut notes).unwrap().index;
-    assert_eq!(few.replay(&request, &notes), Ok(Some(picked)));
+    assert_eq!(again(&few, &request, &notes), Ok(Some(picked)));
 }
 
 #[test]
@@ -272,7 +281,7 @@ fn a_pick_by_a_view_that_is_not_kept_is_known_for_it() {
         let filters = Filters::from(Filter::custom(format!("f{n}"), |_| true));
         let request = PickRequest { filters: Some(&filters), ..PickRequest::default() };
         let index = slate.pick_noting(&request, &mut rng, &mut notes).unwrap().index;
-        (index, slate.replay(&request, &notes))
+        (index, again(&slate, &request, &notes))
     });
     let replays: Vec<_> = replays.collect();
     assert_eq!(replays[0].1, Ok(Some(replays[0].0)));
@@ -282,4 +291,39 @@ fn a_pick_by_a_view_that_is_not_kept_is_known_for_it() {
             .all(|(index, replay)| matches!(replay, Err(NoReplay::NoView)) || *replay == Ok(Some(*index)))
     );
     assert_eq!(replays[199].1, Err(NoReplay::NoView));
+}
+
+#[test]
+fn a_replay_shows_what_was_seen_of_each_node_then() {
+    let strategy = Strategy::Adaptive(AdaptiveConfig::default().choices(Choices::Fixed(2)));
+    let (slate, now) = (slate(&strategy, members(3)), Instant::now());
+    let mut tickets = Vec::new();
+    for (Member { load, .. }, calls) in slate.members().iter().zip(1..) {
+        load.ticket().mark(Outcome::Success, Duration::from_millis(calls * 10), now);
+        tickets.extend((0..calls).map(|_| load.ticket()));
+    }
+    slate.members()[2].load.eject();
+    let (request, mut notes, mut rng) = (PickRequest::default(), Notes::default(), rng());
+    let mut seen = [false; 3];
+    for _ in 0..40 {
+        eprintln!("{:?}", slate.members().iter().map(|m| m.load.cost(now)).collect::<Vec<_>>());
+        let before: Vec<_> =
+            slate.members().iter().map(|Member { load, .. }| (load.cost(now), load.inflight())).collect();
+        let picked = slate.pick_noting(&request, &mut rng, &mut notes).unwrap().index;
+        // Whatever happens from now on, it was so.
+        for member in slate.members() {
+            member.load.set_ready(false);
+            member.load.ticket().mark(Outcome::Success, Duration::from_millis(70), now);
+        }
+        let Replay { looks, .. } = slate.replay(&request, &notes).unwrap();
+        assert!(looks.iter().any(|look| look.member == picked), "{looks:?}");
+        for look in looks {
+            let (cost, inflight) = before[look.member];
+            seen[look.member] = true;
+            assert_eq!((look.cost(now), look.inflight), (cost, Some(inflight)));
+            assert_eq!(look.against, (look.member == 2).then_some(PassedOver::Ejected));
+        }
+        slate.members().iter().for_each(|member| member.load.set_ready(true));
+    }
+    assert_eq!(seen, [true; 3]);
 }
