@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Filter, Load, load};
+use super::{Filter, load};
 use crate::model::{Node, NodeId};
 
 /// How one node stands with the next pick: [`Slate::explain`](super::Slate::explain).
@@ -149,15 +149,6 @@ impl fmt::Display for PassedOver {
             ),
             Self::OtherKey { home } => write!(f, "the call's key leads to {home}"),
         }
-    }
-}
-
-// === impl Load ===
-
-impl Load {
-    /// What is against the node by the flags that `mask` lets count.
-    pub(super) fn objection(&self, mask: u8) -> Option<PassedOver> {
-        objection(self.flags(), mask, || self.about_inflight())
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     density::{Density, Sums},
     plan::{Making, Plan},
     strategy::Choices,
-    view::View,
+    view::{Sight, View},
     views::{Found, Views},
 };
 use crate::model::{Node, NodeId};
@@ -172,12 +172,21 @@ impl<T> Slate<T> {
     /// ```
     #[must_use]
     pub fn explain(&self, request: &PickRequest<'_>, rng: &mut fastrand::Rng) -> Vec<Standing> {
+        self.standings(request, Sight::Now, rng)
+    }
+
+    fn standings(
+        &self,
+        request: &PickRequest<'_>,
+        sight: Sight<'_>,
+        rng: &mut fastrand::Rng,
+    ) -> Vec<Standing> {
         match request.filters {
             Some(filters) if !filters.is_empty() => {
                 let narrowed = self.filters.and_all(filters);
-                self.view(filters, rng).standings(&self.shape, &narrowed, &self.members, request)
+                self.view(filters, rng).standings(&self.shape, &narrowed, &self.members, request, sight)
             }
-            _ => self.all.standings(&self.shape, &self.filters, &self.members, request),
+            _ => self.all.standings(&self.shape, &self.filters, &self.members, request, sight),
         }
     }
 

@@ -4,7 +4,7 @@ mod offer;
 
 use std::sync::Arc;
 
-pub(super) use self::offer::Offers;
+pub(super) use self::offer::{Offers, Sight};
 use super::{
     Filters, Load, Member, NoPick, PassedOver, PickRequest, Rejection, Strategy, Witness, explain, load,
     policy::Policy, sample, weights,
@@ -46,6 +46,8 @@ pub(super) struct Candidate {
     pub(super) weight: f64,
     /// Which of the load's flags count.
     mask: u8,
+    /// They as they were when the view was made, for those who ask later.
+    flags: u8,
     /// Its index among the members.
     pub(super) member: u32,
 }
@@ -82,6 +84,7 @@ impl View {
                     node: member.node.clone(),
                     weight: weight?,
                     mask,
+                    flags: member.load.flags(),
                     member: index as u32,
                 };
                 // Read once: it may change while we sort.

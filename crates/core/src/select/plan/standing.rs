@@ -5,7 +5,11 @@ use std::sync::Arc;
 use super::{Plan, SIDE};
 use crate::{
     model::Node,
-    select::{Filters, Member, PassedOver, PickRequest, Shape, Standing, key::spread, view::Offers},
+    select::{
+        Filters, Member, PassedOver, PickRequest, Shape, Standing,
+        key::spread,
+        view::{Offers, Sight},
+    },
 };
 
 /// What one share of the calls finds.
@@ -26,9 +30,10 @@ impl Plan {
         filters: &Filters,
         members: &[Member<T>],
         request: &PickRequest<'_>,
+        sight: Sight<'_>,
     ) -> Vec<Standing> {
-        let all = self.all.offers(request);
-        let reaches = self.reaches(request);
+        let all = self.all.offers(request, sight);
+        let reaches = self.reaches(request, sight);
         let of = |offers: &Offers, index: usize| {
             offers
                 .iter()
@@ -69,7 +74,7 @@ impl Plan {
     }
 
     /// The pools that calls fall on, each with its share.
-    fn reaches(&self, request: &PickRequest<'_>) -> Vec<Reach<'_>> {
+    fn reaches(&self, request: &PickRequest<'_>, sight: Sight<'_>) -> Vec<Reach<'_>> {
         let lot = request.hash.map(|key| spread(key, SIDE));
         let mut begin = 0;
         let mut reaches: Vec<Reach<'_>> = Vec::new();
@@ -81,7 +86,7 @@ impl Plan {
             };
             begin = pool.end;
             if share > 0.0 {
-                let offers = pool.view.offers(request);
+                let offers = pool.view.offers(request, sight);
                 let left = if request.exclude.is_empty() { !offers.has_any() } else { !offers.has_good() };
                 let instead = pool.instead.as_ref().or(left.then_some(&self.gone));
                 reaches.push(Reach { share, pool: (!left).then_some(offers), instead });

@@ -5,7 +5,11 @@ use std::{fmt, time::Duration};
 use tokio::time::Instant;
 
 use super::{Notes, PickRequest, Slate};
-use crate::select::{Load, PassedOver, Rng, view::Candidate, witness::Showing};
+use crate::select::{
+    Load, PassedOver, Rng, Standing,
+    view::{Candidate, Sight},
+    witness::Showing,
+};
 
 /// A pick that was made again: [`Slate::replay`].
 #[derive(Debug, Clone)]
@@ -27,7 +31,7 @@ pub struct Look {
     pub against: Option<PassedOver>,
     /// This client's calls in flight there.
     pub inflight: Option<u32>,
-    flags: Option<u8>,
+    pub(in crate::select) flags: Option<u8>,
     /// The estimate of its cost, as [`Load::g`].
     g: Option<f64>,
     load: Load,
@@ -155,5 +159,12 @@ impl<T> Slate<T> {
         let picked = found.map(|(candidate, _)| candidate.member as usize);
         let looks = showing.end().ok_or(NoReplay::Astray)?;
         Ok(Replay { picked, looks })
+    }
+
+    /// As [`explain`](Self::explain), of a pick that was made: with what it saw of the nodes that it looked at, and the others as they
+    /// were when the slate was made. [`replay`](Self::replay) has the looks; without any, all are as they were then.
+    #[must_use]
+    pub fn explain_picked(&self, request: &PickRequest<'_>, looks: &[Look], rng: &mut Rng) -> Vec<Standing> {
+        self.standings(request, Sight::Then(looks), rng)
     }
 }

@@ -4,7 +4,15 @@
 //! search, and here both are followed to all of their ends.
 
 use super::{Candidate, View};
-use crate::select::{PassedOver, PickRequest};
+use crate::select::{Look, PassedOver, PickRequest, explain, load};
+
+/// When the nodes are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::select) enum Sight<'a> {
+    Now,
+    /// When a pick was made that has looked at these. The others are seen as they were when the snapshot was made.
+    Then(&'a [Look]),
+}
 
 /// All candidates of a view, as a request finds them.
 #[derive(Debug)]
@@ -39,15 +47,15 @@ enum Rank {
 
 impl View {
     /// How each candidate stands with a pick for `request`.
-    pub(in crate::select) fn offers(&self, request: &PickRequest<'_>) -> Offers {
-        let best =
-            self.candidates.iter().map(|candidate| candidate.rank(request)).min().unwrap_or(Rank::Unready);
+    pub(in crate::select) fn offers(&self, request: &PickRequest<'_>, sight: Sight<'_>) -> Offers {
+        let rank = |candidate: &Candidate| candidate.rank(request, sight);
+        let best = self.candidates.iter().map(rank).min().unwrap_or(Rank::Unready);
         let drawn_from = &self.candidates[..self.drawn_from];
-        let drawn = drawn_from.iter().any(|candidate| candidate.rank(request) == Rank::Good);
+        let drawn = drawn_from.iter().any(|candidate| rank(candidate) == Rank::Good);
         let home = drawn.then(|| self.policy.home(drawn_from, request)).flatten();
         let offer = |(position, candidate): (usize, &Candidate)| {
-            let objection = candidate.objection(request);
-            let is_best = candidate.rank(request) == best && best < Rank::Unready;
+            let objection = candidate.objection(request, sight);
+            let is_best = rank(candidate) == best && best < Rank::Unready;
             let against = match home {
                 _ if !is_best => objection.clone(),
                 _ if drawn && position >= self.drawn_from => Some(match position < self.ready {
@@ -86,8 +94,10 @@ impl Offers {
 // === impl Candidate ===
 
 impl Candidate {
-    fn rank(&self, request: &PickRequest<'_>) -> Rank {
-        match (self.load.is_ready(), self.load.is_usable(self.mask), self.excluded_by(request)) {
+    fn rank(&self, request: &PickRequest<'_>, sight: Sight<'_>) -> Rank {
+        let (flags, inflight) = sight.of(self);
+        let is_usable = load::is_usable(flags, self.mask, || inflight);
+        match (load::is_ready(flags), is_usable, self.excluded_by(request)) {
             (false, ..) => Rank::Unready,
             (true, true, false) => Rank::Good,
             (true, true, true) => Rank::Tried,
@@ -97,8 +107,25 @@ impl Candidate {
     }
 
     /// What is to be said against it, before all that it has been tried already.
-    fn objection(&self, request: &PickRequest<'_>) -> Option<PassedOver> {
-        let own = self.load.objection(self.mask);
+    fn objection(&self, request: &PickRequest<'_>, sight: Sight<'_>) -> Option<PassedOver> {
+        let (flags, inflight) = sight.of(self);
+        let own = explain::objection(flags, self.mask, || inflight);
         own.or_else(|| self.excluded_by(request).then_some(PassedOver::Tried))
+    }
+}
+
+// === impl Sight ===
+
+impl Sight<'_> {
+    /// A candidate's flags, and its calls in flight.
+    fn of(self, candidate: &Candidate) -> (u8, u32) {
+        match self {
+            Self::Now => (candidate.load.flags(), candidate.load.about_inflight()),
+            Self::Then(looks) => {
+                let look = looks.iter().find(|look| look.member == candidate.member as usize);
+                let seen = look.and_then(|look| Some((look.flags?, look.inflight.unwrap_or(0))));
+                seen.unwrap_or((candidate.flags, 0))
+            }
+        }
     }
 }

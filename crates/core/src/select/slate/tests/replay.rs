@@ -1,7 +1,7 @@
 //! A pick that is made again from its notes comes to the same node, whatever has happened since.
 
 use super::*;
-use crate::select::{LoadReport, PassedOver, Probe, ReportConfig, subset};
+use crate::select::{LoadReport, PassedOver, Probe, ReportConfig, Standing, subset};
 
 /// Decisions in all, and how many are made by one slate.
 const DECISIONS: usize = 10_000;
@@ -326,4 +326,34 @@ fn a_replay_shows_what_was_seen_of_each_node_then() {
         slate.members().iter().for_each(|member| member.load.set_ready(true));
     }
     assert_eq!(seen, [true; 3]);
+}
+
+#[test]
+fn a_pick_is_explained_by_what_was_so_then() {
+    let strategy = Strategy::LeastRequest { choices: 2 };
+    let members = members(4);
+    members[3].load.eject();
+    let slate = slate(&strategy, members);
+    let loads = || slate.members().iter().map(|member| &member.load);
+    let (request, mut rng, mut notes) = (PickRequest::default(), rng(), Notes::default());
+    let made = slate.explain(&request, &mut rng);
+    assert_eq!(made[3], Standing::PassedOver(PassedOver::Ejected));
+    // After the slate is made and before the pick, of which it sees a part.
+    slate.members()[0].load.eject();
+    let picked = slate.pick_noting(&request, &mut rng, &mut notes).unwrap().index;
+    loads().for_each(|load| load.set_ready(false));
+
+    assert_eq!(slate.explain_picked(&request, &[], &mut rng), made);
+    let Replay { looks, .. } = slate.replay(&request, &notes).unwrap();
+    assert_eq!(looks.len(), 2);
+    for (index, standing) in slate.explain_picked(&request, &looks, &mut rng).into_iter().enumerate() {
+        let looked_at = looks.iter().any(|look| look.member == index);
+        match index {
+            0 if looked_at => assert_eq!(standing, Standing::PassedOver(PassedOver::Ejected)),
+            3 => assert_eq!(standing, Standing::PassedOver(PassedOver::Ejected)),
+            _ => assert!(standing.is_candidate(), "{index}, {picked}"),
+        }
+    }
+    let now = slate.explain(&request, &mut rng);
+    assert!(now.iter().all(|standing| *standing == Standing::PassedOver(PassedOver::NotReady)));
 }
