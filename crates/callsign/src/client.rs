@@ -73,7 +73,7 @@ pub use self::channel::{Channel, ResponseFuture};
 pub use self::code::Code;
 pub use self::decisions::{CallId, CallRef, Why};
 pub use self::explain::{
-    AttemptExplanation, CallExplanation, CallOutcome, Explanation, NodeExplanation, Obstacle,
+    AttemptExplanation, CallExplanation, CallOutcome, Explanation, NodeExplanation, NodeSeen, Obstacle,
 };
 pub use self::hash_by::HashBy;
 pub use self::health_check::HealthCheck;

@@ -4,14 +4,14 @@ use std::{borrow::Cow, sync::Arc};
 
 use callsign_core::{
     Node, NodeId,
-    select::{Member, NoPick, PickRequest, Rng},
+    select::{Member, NoPick, Notes, PickRequest, Rng},
 };
 use callsign_net::{Connection, Slot};
 use tokio::time::Instant;
 
 use super::{
     attempt::{Aside, Berth, Told},
-    decisions::{Choice, Fate, Taken, Why},
+    decisions::{Choice, Fate, Record, Taken, Why},
     explain,
     failure::Failure,
     journey::{Journey, Phase},
@@ -144,7 +144,11 @@ impl Journey {
         };
         let seed = roster.draw_seed();
         let request = PickRequest { filters: Some(&options.filters), exclude: &exclude, hash: options.hash };
-        let mut found = find(plan, &state, &request, seed, since);
+        let mut notes = match options.place() {
+            None => plan.decisions().write(plan.id, Record::take_notes),
+            Some(_) => None,
+        };
+        let mut found = find(plan, &state, &request, seed, since, notes.as_mut());
         let choice = plan.decisions().write(plan.id, |record| {
             let found = match &found {
                 Ok((Berth { link, .. }, instead)) => {
@@ -159,6 +163,7 @@ impl Journey {
                 after: since.saturating_duration_since(self.since),
                 exclude: exclude.to_vec(),
                 seed,
+                notes,
                 found,
                 fate: Fate::UnderWay,
             })
@@ -177,6 +182,7 @@ fn find(
     request: &PickRequest<'_>,
     seed: u64,
     since: Instant,
+    notes: Option<&mut Notes>,
 ) -> Result<(Berth, Option<Arc<str>>), explain::Shortage> {
     let (roster, options) = (plan.channel.roster(), &plan.options);
     let berth = |node: &Arc<Node>, link, ticket, instead: Option<Arc<str>>| {
@@ -187,8 +193,15 @@ fn find(
             instead,
         )
     };
+    let pick = || {
+        let mut rng = Rng::with_seed(seed);
+        match notes {
+            Some(notes) => state.slate.pick_noting(request, &mut rng, notes),
+            None => state.slate.pick(request, &mut rng),
+        }
+    };
     let found = match options.place() {
-        None => state.slate.pick(request, &mut Rng::with_seed(seed)).map(|picked| {
+        None => pick().map(|picked| {
             let Member { node, handle, .. } = picked.member;
             berth(node, handle.clone(), picked.ticket, picked.instead)
         }),

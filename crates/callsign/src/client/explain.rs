@@ -6,28 +6,43 @@
 
 mod call;
 mod obstacle;
+mod replay;
 mod shortage;
 mod summary;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use callsign_core::{
-    Node, NodeId,
-    select::{Member, PassedOver, PickRequest, Standing},
+    Node,
+    select::{Load, Look, Member, PassedOver, PickRequest, Standing},
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use tokio::time::Instant;
 
 pub use self::call::{AttemptExplanation, CallExplanation, CallOutcome};
 pub use self::obstacle::Obstacle;
+pub use self::replay::NodeSeen;
+use self::replay::ReplayedChoice;
 pub(crate) use self::shortage::{Shortage, shortage};
 use super::{
     CallOptions, CallRef, NodeStatus,
+    decisions::Choice,
     link::Link,
     options::Place,
     roster::{Roster, State, fitness},
     source::Known,
 };
+
+/// Of which moment it is asked how the nodes stand.
+#[derive(Clone, Copy)]
+enum Sight<'a> {
+    Now,
+    /// When this choice was made, which has looked at these.
+    Then {
+        choice: &'a Choice,
+        looks: &'a [Look],
+    },
+}
 
 /// Where the next call may go, and why not elsewhere: [`Channel::explain`](super::Channel::explain). Displayed, it is the summary
 /// and a line for each node.
@@ -76,6 +91,18 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.summary)?;
         self.nodes.iter().try_for_each(|node| write!(f, "\n  {node}"))
+    }
+}
+
+// === impl Sight ===
+
+impl Sight<'_> {
+    /// Whether a node that the call names could be called.
+    fn is_ready(self, load: &Load) -> bool {
+        match self {
+            Self::Now => load.is_ready(),
+            Self::Then { choice, .. } => choice.found.is_ok(),
+        }
     }
 }
 
@@ -134,7 +161,7 @@ impl fmt::Display for NodeExplanation {
 /// Says where the next call with `options` may go.
 pub(crate) fn explain(roster: &Roster, options: &CallOptions, now: Instant) -> Explanation {
     let state = roster.state();
-    let nodes = stand(roster, &state, options, &[], now);
+    let nodes = stand(roster, &state, options, Sight::Now, now);
     Explanation {
         summary: summary::summary(roster, &state, options, &nodes),
         strategy: roster.strategy.name().into(),
@@ -146,12 +173,17 @@ pub(crate) fn explain(roster: &Roster, options: &CallOptions, now: Instant) -> E
 /// Says why a call that was made went where it went.
 pub(crate) fn explain_call(roster: &Roster, call: CallRef, now: Instant) -> Option<CallExplanation> {
     let record = roster.decisions.read(call)?;
-    let last = record.choices.last().and_then(|choice| Some((choice.state.upgrade()?, &choice.exclude)));
+    let replays: Vec<_> = record.choices.iter().map(|choice| ReplayedChoice::new(&record, choice)).collect();
+    let last = record.choices.last().zip(replays.last());
+    let last = last.and_then(|(choice, replay)| Some((choice.state.upgrade()?, choice, replay)));
     let nodes = match last {
-        Some((state, exclude)) => stand(roster, &state, &record.asked.options(), exclude, now),
+        Some((state, choice, replay)) => {
+            let sight = Sight::Then { choice, looks: replay.looks() };
+            stand(roster, &state, &record.asked.options(), sight, now)
+        }
         None => Vec::new(),
     };
-    CallExplanation::new(roster, &record, nodes)
+    CallExplanation::new(roster, &record, &replays, nodes)
 }
 
 /// How each node stands with a call, by one snapshot.
@@ -159,14 +191,21 @@ fn stand(
     roster: &Roster,
     state: &State,
     options: &CallOptions,
-    exclude: &[NodeId],
+    sight: Sight<'_>,
     now: Instant,
 ) -> Vec<NodeExplanation> {
+    let exclude = match sight {
+        Sight::Now => &[][..],
+        Sight::Then { choice, .. } => &choice.exclude,
+    };
     let request = PickRequest { filters: Some(&options.filters), exclude, hash: options.hash };
-    let standings = state.slate.explain(&request, &mut roster.rng());
+    let standings = match sight {
+        Sight::Now => state.slate.explain(&request, &mut roster.rng()),
+        Sight::Then { looks, .. } => state.slate.explain_picked(&request, looks, &mut roster.rng()),
+    };
     let members = state.slate.members().iter().zip(standings);
     let mut nodes: Vec<_> =
-        members.map(|(member, standing)| seated(roster, options, member, standing, now)).collect();
+        members.map(|(member, standing)| seated(roster, options, member, standing, sight, now)).collect();
     nodes.extend(absent(roster, state, options));
     nodes.sort_by_key(|explained| explained.node.key());
     nodes
@@ -178,6 +217,7 @@ fn seated(
     options: &CallOptions,
     member: &Member<Arc<Link>>,
     standing: Standing,
+    sight: Sight<'_>,
     now: Instant,
 ) -> NodeExplanation {
     let Member { node, load, handle } = member;
@@ -185,7 +225,7 @@ fn seated(
     let against = |why| Obstacle::of(why, &status, now);
     let (share, instead, obstacle) = match options.place() {
         Some(place) if !is_meant(place, member) => (0.0, None, Some(Obstacle::NotMeant)),
-        Some(_) if load.is_ready() => (1.0, None, None),
+        Some(_) if sight.is_ready(load) => (1.0, None, None),
         Some(_) => (0.0, None, Some(against(PassedOver::NotReady))),
         None => match standing {
             Standing::Candidate { share, instead, despite } => (share, instead, despite.map(against)),

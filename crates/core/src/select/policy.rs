@@ -161,10 +161,15 @@ impl Policy {
 
     /// The candidate that the request's key leads to, if it has one and the strategy goes by it. As good as a draw, which then takes
     /// no chances.
-    pub(super) fn home(&self, candidates: &[Candidate], request: &PickRequest<'_>) -> Option<usize> {
+    pub(super) fn home<W: Witness>(
+        &self,
+        candidates: &[Candidate],
+        request: &PickRequest<'_>,
+        witness: &mut W,
+    ) -> Option<usize> {
         match self {
             Self::Hashed(hashed) if request.hash.is_some() && candidates.len() > 1 => {
-                hashed.pick(candidates, request, &mut fastrand::Rng::with_seed(0))
+                hashed.pick(candidates, request, witness)
             }
             _ => None,
         }

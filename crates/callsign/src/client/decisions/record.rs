@@ -7,7 +7,7 @@ use std::{
 
 use callsign_core::{
     NodeId,
-    select::{Filters, Outcome},
+    select::{Filters, Notes, Outcome},
 };
 use http::uri::PathAndQuery;
 use serde::Serialize;
@@ -37,6 +37,8 @@ pub(crate) struct Record {
     pub(crate) forgotten: u32,
     /// None while the call is under way.
     pub(crate) end: Option<End>,
+    /// Notes whose memory is to be used again.
+    spare: Notes,
 }
 
 /// What a call asks of its nodes.
@@ -60,6 +62,8 @@ pub(crate) struct Choice {
     pub(crate) exclude: Vec<NodeId>,
     /// What its random numbers follow from.
     pub(crate) seed: u64,
+    /// What it went by; none if the call named its node, or somebody had the record in hand.
+    pub(crate) notes: Option<Notes>,
     /// The node, or why there was none.
     pub(crate) found: Result<Taken, String>,
     pub(crate) fate: Fate,
@@ -122,18 +126,35 @@ pub(crate) type Said = (Code, String);
 // === impl Record ===
 
 impl Record {
-    /// Makes room for another call. The memory for its choices stays.
+    /// Makes room for another call. The memory for its choices stays, and that for the notes of one, which is what most calls make.
     pub(super) fn reset(&mut self, id: CallId) {
+        if let Some(choice) = self.choices.pop() {
+            self.spare(choice);
+        }
         self.choices.clear();
-        *self = Self { id: Some(id), choices: std::mem::take(&mut self.choices), ..Self::default() };
+        let Self { choices, spare, .. } = std::mem::take(self);
+        *self = Self { id: Some(id), choices, spare, ..Self::default() };
+    }
+
+    /// Notes for the next choice.
+    pub(crate) fn take_notes(&mut self) -> Notes {
+        std::mem::take(&mut self.spare)
+    }
+
+    /// Keeps the notes of a choice that is not remembered.
+    fn spare(&mut self, choice: Choice) {
+        if let Some(notes) = choice.notes {
+            self.spare = notes;
+        }
     }
 
     /// Adds a choice, and gives its number. Of those that found nobody, one after the other, the last one is kept.
     pub(crate) fn add(&mut self, choice: Choice) -> u32 {
-        if self.choices.last().is_some_and(|last| last.found.is_err()) {
-            self.choices.pop();
+        if let Some(fruitless) = self.choices.pop_if(|last| last.found.is_err()) {
+            self.spare(fruitless);
         } else if self.choices.len() == CHOICES_MAX {
-            self.choices.remove(0);
+            let oldest = self.choices.remove(0);
+            self.spare(oldest);
             self.forgotten += 1;
         }
         self.choices.push(choice);

@@ -9,7 +9,11 @@ use callsign_core::{NodeId, select::Outcome};
 use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
-use super::{NodeExplanation, summary::passed_over};
+use super::{
+    NodeExplanation,
+    replay::{NodeSeen, ReplayedChoice},
+    summary::passed_over,
+};
 use crate::client::{
     CallId, Code, Why,
     decisions::{Choice, End, Fate, Record},
@@ -45,7 +49,7 @@ pub struct CallExplanation {
     pub forgotten: u32,
     /// What came of it; none while it is under way.
     pub outcome: Option<CallOutcome>,
-    /// How each node stood with the last choice; none if the snapshot that it was made by is kept no more.
+    /// How each node stood with the last choice, when it was made; none if the snapshot that it was made by is kept no more.
     pub nodes: Vec<NodeExplanation>,
 }
 
@@ -72,6 +76,11 @@ pub struct AttemptExplanation {
     /// When, from the start of the call, the attempt ended without being the call's answer.
     #[serde(rename = "lost_us", serialize_with = "micros_if_any")]
     pub lost: Option<Duration>,
+    /// The nodes that the choice looked at, as it saw them, in the order of looking. It comes out of making the choice again from what was
+    /// noted of it, which has led to the same node.
+    pub seen: Vec<NodeSeen>,
+    /// Why that could not be done, if so.
+    pub unseen: Option<String>,
 }
 
 /// What came of a call.
@@ -93,8 +102,13 @@ pub struct CallOutcome {
 
 impl CallExplanation {
     /// Puts a record into words.
-    pub(super) fn new(roster: &Roster, record: &Record, nodes: Vec<NodeExplanation>) -> Option<Self> {
-        let Record { id, since, path, asked, choices, forgotten, end } = record;
+    pub(super) fn new(
+        roster: &Roster,
+        record: &Record,
+        replays: &[ReplayedChoice],
+        nodes: Vec<NodeExplanation>,
+    ) -> Option<Self> {
+        let Record { id, since, path, asked, choices, forgotten, end, .. } = record;
         Some(Self {
             summary: summary(record, &nodes),
             id: (*id)?,
@@ -104,7 +118,7 @@ impl CallExplanation {
             key: asked.hash,
             strategy: roster.strategy.name().into(),
             ago: since.map(|since| Instant::now() - since).unwrap_or_default(),
-            attempts: choices.iter().map(AttemptExplanation::new).collect(),
+            attempts: choices.iter().zip(replays).map(AttemptExplanation::new).collect(),
             forgotten: *forgotten,
             outcome: end.as_ref().map(CallOutcome::new),
             nodes,
@@ -124,7 +138,7 @@ impl fmt::Display for CallExplanation {
 // === impl AttemptExplanation ===
 
 impl AttemptExplanation {
-    fn new(choice: &Choice) -> Self {
+    fn new((choice, replay): (&Choice, &ReplayedChoice)) -> Self {
         let taken = choice.found.as_ref().ok();
         Self {
             why: choice.why,
@@ -138,6 +152,8 @@ impl AttemptExplanation {
                 Fate::Lost { after, .. } => Some(after),
                 _ => None,
             },
+            seen: replay.seen.clone(),
+            unseen: replay.failure.clone(),
         }
     }
 }
@@ -151,9 +167,13 @@ impl fmt::Display for AttemptExplanation {
         };
         write!(f, "{why}, after {}: ", Readable(self.after))?;
         match (&self.node, self.inflight) {
-            (Some(node), Some(inflight)) => write!(f, "{node}, {inflight} in flight there: {}", self.fate),
-            _ => write!(f, "no node: {}", self.fate),
+            (Some(node), Some(inflight)) => write!(f, "{node}, {inflight} in flight there: {}", self.fate)?,
+            _ => write!(f, "no node: {}", self.fate)?,
         }
+        self.seen.iter().try_for_each(|seen| {
+            let sign = if seen.chosen { '>' } else { ' ' };
+            write!(f, "\n    {sign} {seen}")
+        })
     }
 }
 

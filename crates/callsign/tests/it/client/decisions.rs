@@ -174,6 +174,73 @@ async fn a_call_past_a_node_outside_of_the_subset_says_so() {
 }
 
 #[tokio::test]
+async fn what_a_choice_saw_is_remembered_and_leads_to_the_same_node_again() {
+    for strategy in
+        ["adaptive", "least-request", "random", "round-robin", "maglev", "prequal", "weighted-round-robin"]
+    {
+        let servers = [server().await, server().await, server().await];
+        let addresses = ["a", "b", "c"].into_iter().zip(&servers);
+        let addresses: Vec<_> = addresses.map(|(id, server)| (id, server.handle.local_addr())).collect();
+        let channel = settled(fixed(addresses).strategy(strategy.parse().unwrap())).await;
+        let mut made = Vec::new();
+        for n in 0..40u8 {
+            made.push(call(&channel, CallOptions::new().hash_key(&[n])).await);
+        }
+        servers.iter().for_each(|server| server.handle.stop_now());
+        until("they are away", || channel.explain(&CallOptions::new()).candidates().next().is_none()).await;
+        // What is said of the calls stays.
+        let ids = made.iter().map(|made| made.id);
+        for (before, after) in ids.map(|id| channel.explain_call(CallRef::Id(id)).unwrap()).zip(&made) {
+            assert_eq!(before.to_string(), after.to_string());
+            let [attempt] = &*before.attempts else { panic!("{before}") };
+            assert_eq!(attempt.unseen, None, "{before}");
+            // A table is asked for the node, and then the node whether it may be called.
+            let chosen: Vec<_> = attempt.seen.iter().filter(|seen| seen.chosen).collect();
+            let [chosen] = &*chosen else { panic!("{before}") };
+            assert_eq!((Some(&chosen.node), &chosen.against), (attempt.node.as_ref(), &None));
+            let compares = matches!(strategy, "adaptive" | "least-request");
+            assert_eq!(attempt.seen.len() >= 2 && chosen.inflight == Some(0), compares, "{before}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_made_the_difference_between_two_nodes_is_shown() {
+    let (slow, quick) = (server().await, server().await);
+    let addresses = [("slow", slow.handle.local_addr()), ("quick", quick.handle.local_addr())];
+    let channel = settled(fixed(addresses)).await;
+    let late = node("slow", addresses[0].1);
+    channel.mark(late.id(), Outcome::DeadlineExceeded, Duration::from_secs(2));
+    let made = call(&channel, CallOptions::new()).await;
+    let seen = |id| made.attempts[0].seen.iter().find(|seen| seen.node.as_str() == id).unwrap();
+    assert!(seen("quick").chosen && !seen("slow").chosen, "{made}");
+    assert!(seen("slow").expected() > Some(Duration::from_secs(1)), "{made}");
+    assert_eq!(seen("quick").inflight, Some(0), "{made}");
+    let text = made.to_string();
+    assert!(
+        text.contains("\n    > quick: 0 in flight") && text.contains("\n      slow: a call costs "),
+        "{text}"
+    );
+    let json = serde_json::to_value(&made).unwrap();
+    assert!(
+        json["attempts"][0]["seen"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|seen| seen["cost_us"].as_u64() > Some(1_000_000))
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_says_itself_where_it_goes_has_seen_nothing() {
+    let server = server().await;
+    let channel = settled(fixed([("a", server.handle.local_addr())])).await;
+    let made = call(&channel, CallOptions::new().node(node("a", nowhere(1)).id().clone())).await;
+    assert!(made.attempts[0].seen.is_empty(), "{made}");
+    assert_eq!(made.attempts[0].unseen.as_deref(), Some("the call says itself where it goes"));
+}
+
+#[tokio::test]
 async fn each_attempt_says_what_came_of_it() {
     let (count, good) = (Count::default(), Count::default());
     let busy = Peer::serve(move |request, respond| {

@@ -4,7 +4,7 @@
 //! search, and here both are followed to all of their ends.
 
 use super::{Candidate, View};
-use crate::select::{Look, PassedOver, PickRequest, explain, load};
+use crate::select::{Look, PassedOver, PickRequest, Rng, Witness, explain, load, witness};
 
 /// When the nodes are looked at.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +12,12 @@ pub(in crate::select) enum Sight<'a> {
     Now,
     /// When a pick was made that has looked at these. The others are seen as they were when the snapshot was made.
     Then(&'a [Look]),
+}
+
+/// Shows a table the nodes as they are seen.
+struct Onlooker<'a> {
+    rng: Rng,
+    sight: Sight<'a>,
 }
 
 /// All candidates of a view, as a request finds them.
@@ -52,7 +58,7 @@ impl View {
         let best = self.candidates.iter().map(rank).min().unwrap_or(Rank::Unready);
         let drawn_from = &self.candidates[..self.drawn_from];
         let drawn = drawn_from.iter().any(|candidate| rank(candidate) == Rank::Good);
-        let home = drawn.then(|| self.policy.home(drawn_from, request)).flatten();
+        let home = drawn.then(|| self.policy.home(drawn_from, request, &mut Onlooker::new(sight))).flatten();
         let offer = |(position, candidate): (usize, &Candidate)| {
             let objection = candidate.objection(request, sight);
             let is_best = rank(candidate) == best && best < Rank::Unready;
@@ -88,6 +94,32 @@ impl Offers {
 
     pub(in crate::select) fn iter(&self) -> impl Iterator<Item = &Offer> {
         self.offers.iter()
+    }
+}
+
+// === impl Onlooker ===
+
+impl<'a> Onlooker<'a> {
+    fn new(sight: Sight<'a>) -> Self {
+        Self { rng: Rng::with_seed(0), sight }
+    }
+}
+
+impl Witness for Onlooker<'_> {
+    fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
+    }
+
+    fn see<S: witness::Sight>(&mut self, look: impl FnOnce() -> S) -> S {
+        look()
+    }
+
+    fn flags(&mut self, candidate: &Candidate) -> u8 {
+        self.sight.of(candidate).0
+    }
+
+    fn inflight(&mut self, candidate: &Candidate) -> u32 {
+        self.sight.of(candidate).1
     }
 }
 
