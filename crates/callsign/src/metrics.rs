@@ -40,6 +40,9 @@ use crate::{
     server::{Handle, Phase},
 };
 
+/// Calls of each channel that are explained on one page.
+const CALLS_SHOWN: usize = 20;
+
 /// Where to look for what was counted. Clones are the same.
 ///
 /// It keeps no channel alive; one that is gone, or a server that has stopped, is shown no more.
@@ -92,6 +95,13 @@ impl Metrics {
         let (channels, _) = self.alive();
         let explain = |channel: &Channel| format!("{}\n", channel.explain(&CallOptions::new()));
         channels.iter().map(explain).collect()
+    }
+
+    /// Why the last calls of each channel went where they went.
+    fn calls(&self) -> String {
+        let (channels, _) = self.alive();
+        let calls = channels.iter().flat_map(|channel| channel.explain_calls(CALLS_SHOWN));
+        calls.map(|call| format!("{call}\n\n")).collect()
     }
 
     /// Those that are still there; the others are forgotten.

@@ -196,8 +196,9 @@ impl Channel {
     /// Says why a call that was made went where it went, or failed: the nodes that were chosen, what came of each, and what was against
     /// the others. `None` for a call that is remembered no more ([`ChannelBuilder::remembered_calls`]).
     ///
-    /// A response has its call's id among its extensions. What is said of a node's connection and health is how they are when this is
-    /// asked; all else is as it was.
+    /// A response has its call's id among its extensions. What is said is as it was when the node was chosen; what a choice saw of the
+    /// nodes is found by making it again from what was noted of it. Details of a node's connection and health, such as an error's words,
+    /// are those of now.
     ///
     /// ```no_run
     /// # async fn example(channel: callsign::Channel, response: http::Response<()>) {
@@ -213,6 +214,13 @@ impl Channel {
     #[must_use]
     pub fn explain_call(&self, call: CallRef) -> Option<CallExplanation> {
         explain::explain_call(&self.0.roster, call, Instant::now())
+    }
+
+    /// The same of the last calls that are remembered, up to `most` of them, the latest first.
+    #[must_use]
+    pub fn explain_calls(&self, most: usize) -> Vec<CallExplanation> {
+        let calls = self.0.roster.decisions.latest().map(CallRef::Id);
+        calls.filter_map(|call| self.explain_call(call)).take(most).collect()
     }
 
     /// How often something was not written down of calls that can be asked about, since a place was in use.

@@ -137,6 +137,12 @@ impl Decisions {
         (place.id == Some(id)).then(|| place.clone())
     }
 
+    /// The ids of the calls that may be remembered, the latest first.
+    pub(crate) fn latest(&self) -> impl Iterator<Item = CallId> {
+        let last = self.last.load(Relaxed);
+        (0..self.places.len() as u64).map_while(move |ago| CallId::new(last.checked_sub(ago)?))
+    }
+
     /// How often something was not written down.
     pub(crate) fn missed(&self) -> u64 {
         self.missed.load(Relaxed)

@@ -26,7 +26,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
-/// Answers `GET /metrics` with [`Metrics::text`], and `GET /explain` with what each channel says of its next call, over HTTP/1.1.
+/// Answers `GET /metrics` with [`Metrics::text`], `GET /explain` with what each channel says of its next call, and
+/// `GET /calls` with why its last calls went where they went, over HTTP/1.1.
 /// Dropping it closes the address.
 #[derive(Debug)]
 #[must_use = "it answers for as long as it is held"]
@@ -128,7 +129,8 @@ impl Desk {
         match request.uri().path() {
             "/metrics" => text(StatusCode::OK, self.metrics.text()),
             "/explain" => text(StatusCode::OK, self.metrics.explained()),
-            _ => text(StatusCode::NOT_FOUND, "there are /metrics and /explain\n".to_owned()),
+            "/calls" => text(StatusCode::OK, self.metrics.calls()),
+            _ => text(StatusCode::NOT_FOUND, "there are /metrics, /explain and /calls\n".to_owned()),
         }
     }
 

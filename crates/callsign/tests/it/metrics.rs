@@ -98,6 +98,10 @@ async fn a_scrape_shows_what_calls_have_left_behind() {
 
     let explained = get(&admin, "GET /explain HTTP/1.1").await;
     assert!(explained.contains("one takes the next call: it is the only node"), "{explained}");
+    let calls = get(&admin, "GET /calls HTTP/1.1").await;
+    let listed = calls.lines().filter(|line| line.starts_with("  call ")).collect::<Vec<_>>();
+    assert_eq!((listed.len(), listed[0]), (20, "  call 20: /greeter.Greeter/Hello, adaptive"), "{calls}");
+    assert!(calls.contains("one took the call and answered after "), "{calls}");
     assert!(get(&admin, "GET / HTTP/1.1").await.starts_with("HTTP/1.1 404"));
     assert!(get(&admin, "POST /metrics HTTP/1.1").await.starts_with("HTTP/1.1 405"));
 
