@@ -73,6 +73,30 @@ impl Cli {
     }
 }
 
+// === impl Command ===
+
+impl Command {
+    /// The service as which it exports spans, if it calls or serves anybody.
+    pub(crate) fn exports_as(&self) -> Option<&'static str> {
+        match self {
+            Self::Demo(_)
+            | Self::Describe(_)
+            | Self::Call(_)
+            | Self::Drain(_)
+            | Self::Undrain(_)
+            | Self::Rollout(_) => Some("callsign"),
+            Self::DemoNode(_) => Some(demo::node::SERVICE),
+            Self::Ls(_)
+            | Self::Watch(_)
+            | Self::Explain(_)
+            | Self::Register(_)
+            | Self::Completions(_)
+            | Self::Man(_)
+            | Self::DemoEtcd(_) => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ mod exit;
 mod output;
 mod reflect;
 mod suggest;
+mod telemetry;
 mod units;
 
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ use self::{
     error::{CliError, Result},
     exit::Exit,
     output::{ColorChoice, Out},
+    telemetry::Telemetry,
 };
 
 fn main() -> ExitCode {
@@ -37,7 +39,6 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error, Out::new(None, ColorChoice::Auto, env.get("NO_COLOR").is_some())),
     };
     let out = Out::new(settings.output, settings.color, settings.colorless);
-    start_log(&settings);
     match run(&cli.command, &Context { settings, out }) {
         Ok(()) => Exit::Ok.into(),
         Err(error) => fail(&error, out),
@@ -50,7 +51,8 @@ fn run(command: &Command, context: &Context) -> Result<()> {
         .build()
         .map_err(|error| CliError::new(Exit::Other, "cannot start the runtime").because_of(&error))?;
     let result = runtime.block_on(async {
-        match command {
+        let telemetry = Telemetry::start(command.exports_as(), &context.settings, context.out);
+        let result = match command {
             // These have an order of their own in which to end.
             Command::Demo(args) => commands::demo::run(args, context).await,
             Command::DemoNode(args) => commands::demo::node::run(args, context).await,
@@ -61,7 +63,9 @@ fn run(command: &Command, context: &Context) -> Result<()> {
                 _ = tokio::signal::ctrl_c() => Err(CliError::quiet(Exit::Interrupted)),
                 result = dispatch(other, context) => result,
             },
-        }
+        };
+        telemetry.close(context.out).await;
+        result
     });
     // A thread may be waiting for input that never comes; nothing else is left to wait for.
     runtime.shutdown_background();
@@ -90,15 +94,4 @@ fn fail(error: &CliError, out: Out) -> ExitCode {
         out.say(text.trim_end());
     }
     error.exit().into()
-}
-
-/// The log goes to stderr, and says nothing of what could not be written there.
-fn start_log(settings: &Settings) {
-    let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(&settings.log);
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()) && !settings.colorless)
-        .log_internal_errors(false)
-        .init();
 }

@@ -28,7 +28,7 @@ use super::span::TARGET;
 const OP: &str = "export traces";
 /// The exporter's own calls, which would be exported in turn.
 const ITS_OWN: [&str; 5] = ["h2", "hyper", "hyper_util", "tonic", "opentelemetry"];
-/// How long the last spans may take.
+/// How long the last spans may take, unless it is said.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// Sends spans to a collector by OTLP over gRPC.
@@ -149,9 +149,22 @@ impl OtlpExporter {
     ///
     /// Dropped, it goes on in the background.
     pub async fn close(self) -> Result<()> {
+        self.close_within(CLOSING).await
+    }
+
+    /// As [`close`](Self::close), for as long as this at most.
+    ///
+    /// # Errors
+    ///
+    /// As `close`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As `close`.
+    pub async fn close_within(self, limit: Duration) -> Result<()> {
         let Self { provider, account } = self;
         // It blocks, and what it waits for may need this thread.
-        let closed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(CLOSING)).await;
+        let closed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(limit)).await;
         let lost = Error::new(
             callsign_core::ErrorKind::Unavailable,
             OP,

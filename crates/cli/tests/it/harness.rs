@@ -15,7 +15,7 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub(crate) struct World {
     dir: TempDir,
-    registry: Option<String>,
+    set: Vec<(&'static str, String)>,
 }
 
 /// What a command printed and how it ended.
@@ -50,12 +50,18 @@ impl World {
         let dir = tempfile::Builder::new().prefix("callsign-cli-").tempdir().unwrap();
         std::fs::create_dir(dir.path().join("run")).unwrap();
         std::fs::create_dir(dir.path().join("home")).unwrap();
-        Self { dir, registry: None }
+        Self { dir, set: Vec::new() }
     }
 
     /// One in which the setting names this registry.
     pub(crate) fn on(registry: impl Into<String>) -> Self {
-        Self { registry: Some(registry.into()), ..Self::new() }
+        Self::new().set("CALLSIGN_REGISTRY", registry)
+    }
+
+    /// The same, with this in the environment of each command.
+    pub(crate) fn set(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.set.push((name, value.into()));
+        self
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -77,7 +83,7 @@ impl World {
             .env("HOME", self.path().join("home"))
             .env("XDG_RUNTIME_DIR", self.path().join("run"))
             .current_dir(self.path())
-            .envs(self.registry.iter().map(|registry| ("CALLSIGN_REGISTRY", registry)))
+            .envs(self.set.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may say so")]
 
 mod call;
+#[allow(dead_code, reason = "it stands in for a collector elsewhere too, where more is asked of it")]
+#[path = "../../../callsign/tests/otlp/collector.rs"]
+mod collector;
 #[cfg(target_os = "linux")] // it looks for processes in /proc
 mod demo;
 mod describe;
@@ -18,4 +21,5 @@ mod register;
 mod rollout;
 mod shell;
 mod tls;
+mod traces;
 mod watch;

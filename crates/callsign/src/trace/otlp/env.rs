@@ -17,7 +17,9 @@ pub(super) fn variable(name: &str) -> Option<String> {
 
 /// Where spans go; none if nobody wants them.
 pub(super) fn endpoint(variable: impl Fn(&str) -> Option<String>) -> Result<Option<String>> {
-    let is_off = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        return Ok(None);
+    }
     let exporter = variable("OTEL_TRACES_EXPORTER");
     let wanted = match exporter.as_deref() {
         None => false,
@@ -27,9 +29,7 @@ pub(super) fn endpoint(variable: impl Fn(&str) -> Option<String>) -> Result<Opti
     };
     let first = |names: [&'static str; 2]| names.into_iter().find_map(|name| Some((name, variable(name)?)));
     let endpoint = first(ENDPOINTS).map(|(_, endpoint)| endpoint);
-    let Some(endpoint) = endpoint.or_else(|| wanted.then(|| BUILT_IN.to_owned())).filter(|_| !is_off) else {
-        return Ok(None);
-    };
+    let Some(endpoint) = endpoint.or_else(|| wanted.then(|| BUILT_IN.to_owned())) else { return Ok(None) };
     match first(PROTOCOLS) {
         Some((name, protocol)) if protocol != "grpc" => Err(unknown(name, &protocol, "grpc")),
         _ => Ok(Some(endpoint)),
@@ -88,6 +88,13 @@ mod tests {
             let error = endpoint(said).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(value), "{error}");
         }
+    }
+
+    #[test]
+    fn whoever_is_turned_off_complains_of_nothing() {
+        let off = [("OTEL_SDK_DISABLED", "TRUE"), ("OTEL_TRACES_EXPORTER", "zipkin")];
+        let off = |asked: &str| off.iter().find(|pair| pair.0 == asked).map(|pair| pair.1.to_owned());
+        assert_eq!(endpoint(off).unwrap(), None);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) mod proto {
 }
 
 /// The name the demo's nodes register under.
-pub(super) const SERVICE: &str = "greeter";
+pub(crate) const SERVICE: &str = "greeter";
 
 /// What the demo writes to a node that is to stay when the demo ends.
 pub(super) const KEEP: &[u8] = b"keep\n";
