@@ -122,7 +122,7 @@ pub(super) fn tell(seen: Option<&CallSpan>, plan: &Plan, headers: &mut HeaderMap
 fn told(seen: Option<&CallSpan>, plan: &Plan, headers: &mut HeaderMap) {
     let outer = plan.options.trace();
     if let Some(own) = seen.and_then(|seen| TraceContext::of_span(seen.span(), outer)) {
-        return own.write(headers);
+        return own.write_nearer(headers);
     }
     let Some(outer) = outer else { return };
     let own = outer.child(plan.channel.roster().rng().u64(1..));

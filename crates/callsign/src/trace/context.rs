@@ -76,6 +76,14 @@ impl TraceContext {
         Self { parent: Parent { span, ..self.parent }, ..self.clone() }
     }
 
+    /// Writes it to headers that do not name another trace. A span of its own that they name is farther than this one.
+    pub(crate) fn write_nearer(&self, headers: &mut HeaderMap) {
+        if Self::from_headers(headers).is_some_and(|named| named.trace_id() == self.trace_id()) {
+            headers.remove(&PARENT);
+        }
+        self.write(headers);
+    }
+
     /// Writes it to headers that do not name a trace themselves.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         if headers.contains_key(&PARENT) {
@@ -188,5 +196,18 @@ mod tests {
         let mut sent = headers(&[("traceparent", "mine")]);
         context.child(1).write(&mut sent);
         assert_eq!(sent, headers(&[("traceparent", "mine")]));
+    }
+
+    #[test]
+    fn a_nearer_span_takes_the_place_of_one_of_the_same_trace() {
+        let context = TraceContext::from_headers(&headers(&[("traceparent", GOOD)])).unwrap();
+        let mut sent = headers(&[("traceparent", GOOD), ("tracestate", "a=1")]);
+        context.child(0xabc).write_nearer(&mut sent);
+        let wanted = "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000abc-03";
+        assert_eq!(sent, headers(&[("traceparent", wanted), ("tracestate", "a=1")]));
+        let other = headers(&[("traceparent", "00-00000000000000000000000000000001-00f067aa0ba902b7-03")]);
+        let mut sent = other.clone();
+        context.child(0xabc).write_nearer(&mut sent);
+        assert_eq!(sent, other);
     }
 }

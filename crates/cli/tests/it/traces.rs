@@ -24,7 +24,8 @@ struct Sink {
 
 impl Sink {
     fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Self { collector: runtime.block_on(Collector::start()), _runtime: runtime }
     }
 
@@ -108,8 +109,10 @@ fn variables_say_where_to_and_as_whom_and_whether_at_all() {
     assert!(!spans.is_empty() && spans.iter().all(|seen| seen.service == "nightly"), "{spans:?}");
     assert_eq!(said, "");
     // What is said of traces wins over what is said of everything.
-    let (spans, said) =
-        call(&[(ENDPOINT, "http://127.0.0.1:1"), ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &sink.collector.endpoint)]);
+    let (spans, said) = call(&[
+        (ENDPOINT, "http://127.0.0.1:1"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &sink.collector.endpoint),
+    ]);
     assert_eq!((spans.is_empty(), &*said), (false, ""));
     for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none"), (ENDPOINT, "")] {
         let (spans, said) = call(&[off]);
