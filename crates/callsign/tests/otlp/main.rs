@@ -9,17 +9,14 @@
     reason = "tests"
 )]
 
-mod collector;
 mod process;
 
 use std::{collections::BTreeSet, future::Future, time::Duration};
 
+use callsign_testbed::collector::{Collector, Seen};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
-use self::{
-    collector::{Collector, Seen},
-    process::{Process, Role},
-};
+use self::process::{Process, Role};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);

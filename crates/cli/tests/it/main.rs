@@ -3,9 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may say so")]
 
 mod call;
-#[allow(dead_code, reason = "it stands in for a collector elsewhere too, where more is asked of it")]
-#[path = "../../../callsign/tests/otlp/collector.rs"]
-mod collector;
 #[cfg(target_os = "linux")] // it looks for processes in /proc
 mod demo;
 mod describe;

@@ -2,13 +2,11 @@
 
 use std::net::TcpListener;
 
+use callsign_testbed::collector::{Collector, Seen};
 use rustix::process::Signal;
 use tokio::runtime::Runtime;
 
-use crate::{
-    collector::{Collector, Seen},
-    harness::{Ran, World},
-};
+use crate::harness::{Ran, World};
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
