@@ -20,9 +20,9 @@
 //!   same, and lets more and more in for as long as an overload lasts.
 //! - *It tries half.* Under stress, which is when calls are refused or a tenth of them are given up by their callers, the limit
 //!   is halved for two windows. If as many calls are answered as before, it stays so: the rest only queued. If not, it is put
-//!   back, and tried again later, at random times so that the nodes of a fleet do not do so together. What calls take at half is
-//!   what they usually take. So a server that was never seen at ease comes to a limit too, and one whose callers give up before
-//!   it is full.
+//!   back, and tried again later, at random times so that the nodes of a fleet do not do so together; and what calls took at half
+//!   is what they usually take. So a server that was never seen at ease comes to a limit too, and one whose callers give up before
+//!   it is full. If they do so while calls take longer than usual, it is tried at once: what is let in may be worked on for nobody.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -183,21 +183,26 @@ impl Gradient {
         self.calm = 0;
         let before = self.rate.unwrap_or(rate);
         self.rate = Some(before + (rate - before) * RATE_WEIGHT);
+        // Each second of being late is lost, so nothing is waited for, unless half was not enough the last time.
+        let hurried = late && self.try_after == *TRY_AFTER.start();
         match self.try_at {
-            None => self.try_later(now),
-            Some(at) if now < at => {}
+            None if !hurried => self.try_later(now),
+            Some(at) if now < at && !hurried => {}
             // What is not in use is no part of what is halved.
-            Some(_) => self.stage = Stage::Settling { half: self.limit.min(peak) / 2.0 },
+            _ => self.stage = Stage::Settling { half: self.limit.min(peak) / 2.0 },
         }
     }
 
     /// Half was tried.
     fn conclude(&mut self, half: f64, window: &Window, rate: f64, now: Duration) {
         self.stage = Stage::Steady;
+        let as_many = self.rate.is_some_and(|before| rate >= before * AS_MANY);
         for (usual, times) in self.usual.iter_mut().zip(&window.classes) {
-            *usual = times.answered.mean().or(*usual);
+            let Some(recent) = times.answered.mean() else { continue };
+            // As many as before: some of them may have queued still.
+            *usual = Some(usual.filter(|known| as_many && *known < recent).unwrap_or(recent));
         }
-        if self.rate.is_some_and(|before| rate >= before * AS_MANY) && half > self.least {
+        if as_many && half > self.least {
             self.limit = half;
             self.try_after = *TRY_AFTER.start();
         } else {

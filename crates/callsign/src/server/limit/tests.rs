@@ -68,6 +68,24 @@ fn a_server_that_was_at_ease_before_loses_nothing_when_the_load_becomes_too_much
 }
 
 #[test]
+fn callers_that_wait_for_little_lose_little_more_than_the_first_two_seconds_of_an_overload() {
+    // Forty times as long as the work takes, and twenty-five, and ten.
+    for (patience, seed) in [(400, 0), (400, 1), (250, 2), (250, 3), (100, 4), (100, 5)] {
+        let rate = |now| if now < seconds(10) { 500.0 } else { 2000.0 };
+        let work = |rng: &mut fastrand::Rng, _| (0, about(millis(10), rng));
+        let patience = millis(patience);
+        let outcome = World { workers: 10, rate, work, patience, ..small() }.run(seconds(60), seed);
+        let early = outcome.goodput(12, 20) / 1000.0;
+        assert!(early > 0.85, "with callers that wait {patience:?}: {early}");
+        for second in 13..60 {
+            let goodput = outcome.goodput(second, second + 1) / 1000.0;
+            // Half of what keeps it busy is tried now and then.
+            assert!(goodput > 0.7, "with callers that wait {patience:?}, at {second} s: {goodput}");
+        }
+    }
+}
+
+#[test]
 fn an_overload_that_lasts_does_not_let_more_and_more_in() {
     let outcome = small().run(seconds(900), 3);
     assert!(outcome.limits[60..].iter().all(|&limit| limit < 40), "{:?}", outcome.limits);
@@ -101,6 +119,18 @@ fn a_load_that_a_server_can_carry_is_never_refused() {
         let outcome = world.run(seconds(100), 4);
         assert_eq!(outcome.refused(0, 100), 0, "{what}");
         assert_eq!(outcome.limits.last(), Some(&1000), "{what}");
+    }
+}
+
+#[test]
+fn callers_that_give_up_for_another_reason_than_the_queue_cost_the_others_little() {
+    // What it waits for takes twenty times as long, and for a quarter of the calls too long: but they do not wait for each other.
+    let work =
+        |rng: &mut fastrand::Rng, now| (0, about(millis(if now < seconds(10) { 10 } else { 200 }), rng));
+    for seed in 7..11 {
+        let outcome = World { work, patience: millis(250), ..wide() }.run(seconds(70), seed);
+        let goodput = outcome.goodput(10, 70) / 1500.0;
+        assert!(goodput > 0.8, "{goodput}");
     }
 }
 
