@@ -7,8 +7,10 @@
 
 mod child;
 mod client;
+mod curve;
 mod cut_off;
 mod growth;
+mod hedging;
 mod kills;
 mod load;
 mod node;
@@ -27,6 +29,7 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) use self::{
     cut_off::cut_off,
     growth::{even, growth},
+    hedging::hedging,
     kills::kills,
     overload::overload,
     resets::resets,

@@ -25,7 +25,7 @@ type Benchmark = (&'static str, &'static str, fn(&Settings) -> frame::Report);
 /// What has been allocated, where the program has it for its global allocator; else always nothing.
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-const BENCHMARKS: [Benchmark; 20] = [
+const BENCHMARKS: [Benchmark; 21] = [
     ("calls", "unary calls, beside tonic's channels, hyper and bare h2", calls::unary),
     ("streams", "large messages and reply streams, beside tonic's channels", calls::streams),
     ("pick", "choosing a node, by each strategy, beside tower's balancer", pick::run),
@@ -48,6 +48,7 @@ const BENCHMARKS: [Benchmark; 20] = [
     ("kills", "a random node is killed every two seconds", fleet::kills),
     ("restarts", "rolling restarts of three nodes, with unary calls and streams", fleet::restarts),
     ("tiers", "four tiers, the lowest of which fails: how much retries add", fleet::tiers),
+    ("hedging", "calls that are slow, with a second attempt and without", fleet::hedging),
     ("overload", "a server at twice its capacity, with its limit of calls and without", fleet::overload),
     ("resets", "connections are reset all the time: does a handler run twice?", fleet::resets),
 ];

@@ -3,7 +3,11 @@
 use std::{fmt, future::pending, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use callsign::{CallOptions, Channel, registry::RegistryUrl};
+use callsign::{
+    CallOptions, Channel,
+    client::{HedgePolicy, MethodPolicy},
+    registry::RegistryUrl,
+};
 use callsign_core::{Node as Entry, select::Strategy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,6 +26,7 @@ use tower::{
 
 use super::{
     child::{Child, obey},
+    curve::Curve,
     load::{Tally, pace},
     node::without_bounds,
     runtime,
@@ -60,6 +65,8 @@ pub(super) struct Options {
     pub(super) idempotent: bool,
     /// Whether Callsign's channel repeats calls without a budget.
     pub(super) naive: bool,
+    /// Whether Callsign's channel makes a second attempt for calls that are slow, by its defaults.
+    pub(super) hedged: bool,
     /// Addresses.
     pub(super) nodes: Vec<String>,
     /// Where Callsign's channel finds nodes, if it is not to keep to the addresses.
@@ -131,6 +138,11 @@ impl Seen {
     pub(super) fn figure(&self, name: &str) -> f64 {
         self.0[name].as_f64().unwrap_or(f64::NAN)
     }
+
+    /// How long all of them took.
+    pub(super) fn curve(&self) -> Curve {
+        Curve::deserialize(&self.0["curve"]).expect("a curve")
+    }
 }
 
 // === the process ===
@@ -169,6 +181,13 @@ async fn callsign(options: &Options, strategy: Strategy) {
         None => builder.nodes(options.nodes.iter().map(|address| node(address))),
     };
     let builder = if options.naive { builder.retry_budget(without_bounds()) } else { builder };
+    let builder = match options.hedged {
+        true => {
+            let policy = MethodPolicy::new().idempotent(true).hedge(HedgePolicy::new());
+            builder.method("*", policy).expect("all methods")
+        }
+        false => builder,
+    };
     drive(options, builder.build().expect("a channel"), None).await;
 }
 

@@ -15,6 +15,8 @@ use tokio::{
 };
 use tonic::{Code, Status};
 
+use super::curve::Curve;
+
 /// Most calls under way at a time: beyond it the pace is given up, not the memory.
 const INFLIGHT_MAX: usize = 20_000;
 
@@ -111,6 +113,11 @@ impl Counts {
         self.latencies.value_at_quantile(quantile) as f64 / 1e3
     }
 
+    fn curve(&self) -> Curve {
+        let counts = self.latencies.iter_recorded();
+        Curve::new(counts.map(|step| (step.value_iterated_to(), step.count_at_value())))
+    }
+
     pub(super) fn to_json(&self) -> Value {
         json!({
             "answered": self.answered,
@@ -118,6 +125,7 @@ impl Counts {
             "failed %": self.failed_percent(),
             "p50 ms": self.latency_at(0.5),
             "p99 ms": self.latency_at(0.99),
+            "curve": self.curve(),
         })
     }
 }

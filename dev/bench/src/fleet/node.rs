@@ -76,10 +76,14 @@ struct Inner {
     /// The status of every answer; zero for a good one.
     code: AtomicI32,
     calls: AtomicU64,
+    cancelled: AtomicU64,
     record: Option<File>,
     next: Option<BenchClient<Channel>>,
     naive: bool,
 }
+
+/// Work that counts as cancelled if it is dropped before it has been finished.
+struct Unfinished<'a>(&'a AtomicU64);
 
 // === impl Node ===
 
@@ -94,6 +98,11 @@ impl Node {
     /// How many calls its handlers have had.
     pub(super) async fn calls(&mut self) -> f64 {
         self.child.number("calls").await
+    }
+
+    /// How many of them were dropped before they had ended.
+    pub(super) async fn cancelled(&mut self) -> f64 {
+        self.child.number("cancelled").await
     }
 
     /// From now on a call takes this long.
@@ -146,6 +155,7 @@ pub(crate) fn main(options: &str) {
             work: Work::new(options.latency, options.spread, options.workers),
             code: AtomicI32::new(0),
             calls: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
             record: options.record.as_ref().map(|path| {
                 // Nodes share it: what is appended at once stays together.
                 OpenOptions::new().append(true).create(true).open(path).expect("a file to write to")
@@ -211,6 +221,7 @@ impl Handlers {
         let inner = &self.0;
         match order {
             "calls" => json!(inner.calls.load(Ordering::Relaxed)),
+            "cancelled" => json!(inner.cancelled.load(Ordering::Relaxed)),
             "latency" => {
                 let micros = argument.parse().expect("microseconds");
                 json!(inner.work.set_latency(Duration::from_micros(micros)))
@@ -224,7 +235,7 @@ impl Handlers {
 #[tonic::async_trait]
 impl Bench for Handlers {
     async fn echo(&self, request: Request<Payload>) -> Result<Response<Payload>, Status> {
-        let Inner { work, code, calls, record, next, naive } = &*self.0;
+        let Inner { work, code, calls, cancelled, record, next, naive } = &*self.0;
         let options = CallOptions::new().idempotent(true);
         let options = if *naive { options } else { options.within(request.extensions()) };
         let payload = request.into_inner();
@@ -236,7 +247,9 @@ impl Bench for Handlers {
             Code::Ok => {}
             bad => return Err(Status::new(bad, "told to fail")),
         }
+        let unfinished = Unfinished(cancelled);
         work.run().await;
+        unfinished.finish();
         let Some(next) = next else { return Ok(Response::new(payload)) };
         let mut onward = Request::new(payload);
         onward.extensions_mut().insert(options);
@@ -254,5 +267,19 @@ impl Bench for Handlers {
             Ok(Payload { data: vec![b'x'; bytes as usize] })
         });
         Ok(Response::new(Box::pin(payloads)))
+    }
+}
+
+// === impl Unfinished ===
+
+impl Unfinished<'_> {
+    fn finish(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }

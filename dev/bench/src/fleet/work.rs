@@ -22,6 +22,10 @@ pub(super) enum Spread {
     None,
     /// From half to one and a half of what they are on average.
     Even,
+    /// Exponentially.
+    Exponential,
+    /// This share of them takes this long.
+    Rarely { share: f64, latency: Duration },
 }
 
 /// How calls are worked on.
@@ -43,11 +47,14 @@ struct Pool {
 // === impl Spread ===
 
 impl Spread {
-    /// How long a call takes, of those that take `latency` on average.
+    /// How long a call takes, of those that take `latency` on average; or, if some rarely take longer, of the others.
     fn draw(self, latency: Duration) -> Duration {
         match self {
             Self::None => latency,
             Self::Even => latency.mul_f64(0.5 + fastrand::f64()),
+            Self::Exponential => latency.mul_f64(-(1.0 - fastrand::f64()).ln()),
+            Self::Rarely { share, latency: long } if fastrand::f64() < share => long,
+            Self::Rarely { .. } => latency,
         }
     }
 }
