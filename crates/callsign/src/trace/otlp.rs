@@ -1,10 +1,11 @@
 //! Spans to a collector, over OTLP.
 //!
-//! A thread of its own sends them, some at a time. What it cannot send in time it drops: its queue has a bound, and no call waits for
-//! it. That the collector takes nothing is said once, and once more when it does again.
+//! A thread of its own sends them, some at a time, with a deadline. What it cannot send in time is dropped and counted: its queue has a
+//! bound, and no call waits for it. That spans are lost is said once, and once more, with their number, when no more are.
 //!
 //! It speaks OTLP over gRPC in plaintext: with whatever else a collector wants, one on the same machine or in the same pod can be told.
 
+mod account;
 mod env;
 mod outcome;
 
@@ -13,7 +14,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use callsign_core::{Error, Result};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
-use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider},
+};
 use tracing::Subscriber;
 use tracing_subscriber::{
     Layer,
@@ -21,7 +25,10 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use self::outcome::{Account, Watched};
+use self::{
+    account::Account,
+    outcome::{Counted, Watched},
+};
 use super::span::TARGET;
 
 /// What is being done when it fails.
@@ -111,10 +118,15 @@ impl OtlpExporter {
         }
         let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build();
         let exporter = exporter.map_err(|error| wrong(format!("cannot be sent to: {error}")))?;
-        let account = Arc::new(Account::default());
+        let room = env::queue_size(env::variable);
+        let account = Arc::new(Account::new(endpoint, room));
+        let exporter = Watched::new(exporter, account.clone(), env::export_timeout(env::variable));
+        // The rest it reads from the environment itself.
+        let config = BatchConfigBuilder::default().with_max_queue_size(room).build();
+        let queue = BatchSpanProcessor::builder(exporter).with_batch_config(config).build();
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
-            .with_batch_exporter(Watched::new(exporter, endpoint, account.clone()))
+            .with_span_processor(Counted::new(queue, account.clone()))
             .build();
         Ok(Self { provider, account })
     }
@@ -165,19 +177,22 @@ impl OtlpExporter {
         let Self { provider, account } = self;
         // It blocks, and what it waits for may need this thread.
         let closed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(limit)).await;
-        let lost = Error::new(
-            callsign_core::ErrorKind::Unavailable,
-            OP,
-            "the collector did not take the last spans",
-        )
-        .with_hint("see whether a collector listens there, for OTLP over gRPC");
-        match closed {
+        let missing = account.missing();
+        let why = match closed {
             // Of what was lost on the way it says nothing.
-            Ok(Ok(())) if account.refused() == 0 => Ok(()),
-            Ok(Ok(())) => Err(lost),
-            Ok(Err(error)) => Err(lost.with_source(error)),
-            Err(error) => Err(lost.with_source(error)),
-        }
+            Ok(Ok(())) if missing == 0 => return Ok(()),
+            Ok(Ok(())) => account.why(),
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        let message =
+            format!("the collector at {} did not take the last {missing} spans", account.endpoint());
+        let error = Error::new(callsign_core::ErrorKind::Unavailable, OP, message)
+            .with_hint("see whether a collector listens there, for OTLP over gRPC");
+        Err(match why {
+            Some(why) => error.with_source(why),
+            None => error,
+        })
     }
 }
 

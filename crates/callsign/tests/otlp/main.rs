@@ -112,7 +112,42 @@ async fn without_a_collector_calls_go_on_and_it_is_said_once() {
     assert_eq!(client.printed().await.matches("answered").count(), 21);
     let log = client.log().await;
     assert_eq!(log.matches("takes no spans").count(), 1, "{log}");
-    assert_eq!(log.matches("did not take the last spans").count(), 1, "{log}");
+    assert_eq!(log.matches("did not take the last 42 spans").count(), 1, "{log}");
+    assert!(log.contains("refused"), "{log}");
+}
+
+/// What never comes to an end by itself.
+const FOR_EVER: [(&str, &str); 2] =
+    [("OTEL_EXPORTER_OTLP_TIMEOUT", "86400000"), ("OTEL_BSP_EXPORT_TIMEOUT", "86400000")];
+
+#[tokio::test]
+async fn a_collector_that_says_nothing_holds_up_neither_calls_nor_the_end_and_each_span_is_counted() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let back = Process::start(Role::Server, "back", "", None).await;
+    // Far more spans than there is room for, and a full batch that nobody answers for.
+    let small = [("OTEL_BSP_MAX_QUEUE_SIZE", "16"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8")];
+    let set = [&FOR_EVER[..], &small].concat();
+    let mut client = Process::start_with(&set, Role::Client, "client", &endpoint, Some(&back)).await;
+    for _ in 0..50 {
+        client.say("call").await;
+    }
+    client.end().await;
+    let log = client.log().await;
+    assert!(log.contains("did not take the last 100 spans"), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+#[tokio::test]
+async fn a_batch_that_is_not_answered_for_in_time_is_given_up() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let back = Process::start(Role::Server, "back", "", None).await;
+    let set = [FOR_EVER[0], ("OTEL_BSP_EXPORT_TIMEOUT", "50")];
+    let mut client = Process::start_with(&set, Role::Client, "client", &endpoint, Some(&back)).await;
+    client.say("call").await;
+    client.until_logged("takes no spans").await;
+    client.end().await;
 }
 
 #[tokio::test]
@@ -129,5 +164,5 @@ async fn that_the_collector_is_back_is_said_as_well() {
     client.until_logged("takes spans again").await;
     client.end().await;
     assert_eq!(collector.spans().len(), 2, "of the call that was made since");
-    assert!(!client.log().await.contains("did not take the last spans"));
+    assert!(!client.log().await.contains("did not take the last"));
 }

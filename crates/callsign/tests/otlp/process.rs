@@ -49,6 +49,17 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it, and waits until it is ready. Without an endpoint it exports nothing.
     pub(crate) async fn start(role: Role, name: &'static str, endpoint: &str, behind: Option<&Self>) -> Self {
+        Self::start_with(&[], role, name, endpoint, behind).await
+    }
+
+    /// The same with this in its environment.
+    pub(crate) async fn start_with(
+        set: &[(&str, &str)],
+        role: Role,
+        name: &'static str,
+        endpoint: &str,
+        behind: Option<&Self>,
+    ) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "process::child", "--nocapture"])
             .env(ROLE, format!("{role:?}"))
@@ -59,6 +70,7 @@ impl Process {
             )
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
             .env("OTEL_BSP_SCHEDULE_DELAY", "20")
+            .envs(set.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,5 +1,7 @@
 //! Whether the environment names a collector, by OpenTelemetry's variables. The rest of them is read by its own crates.
 
+use std::time::Duration;
+
 use callsign_core::{Error, Result};
 
 use super::OP;
@@ -9,6 +11,10 @@ const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORT
 
 /// Where OTLP over gRPC goes when nothing else is said.
 const BUILT_IN: &str = "http://localhost:4317";
+
+/// How many spans may wait, and how long a batch of them may take, when nothing else is said.
+const QUEUE_SIZE: u64 = 2048;
+const EXPORT_TIMEOUT_MS: u64 = 30_000;
 
 /// One of the process, if it is set: an empty one counts as not set, by OpenTelemetry's rules.
 pub(super) fn variable(name: &str) -> Option<String> {
@@ -41,6 +47,22 @@ pub(super) fn names_service(variable: impl Fn(&str) -> Option<String>) -> bool {
     variable("OTEL_SERVICE_NAME").is_some()
         || variable("OTEL_RESOURCE_ATTRIBUTES")
             .is_some_and(|list| list.split(',').any(|pair| pair.trim_start().starts_with("service.name=")))
+}
+
+/// How many spans may wait or be under way.
+pub(super) fn queue_size(variable: impl Fn(&str) -> Option<String>) -> usize {
+    let size = number(variable("OTEL_BSP_MAX_QUEUE_SIZE")).unwrap_or(QUEUE_SIZE);
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+/// How long the sending of a batch may take, with all that is tried again.
+pub(super) fn export_timeout(variable: impl Fn(&str) -> Option<String>) -> Duration {
+    Duration::from_millis(number(variable("OTEL_BSP_EXPORT_TIMEOUT")).unwrap_or(EXPORT_TIMEOUT_MS))
+}
+
+/// What is no number, or none to go by, counts as not set.
+fn number(value: Option<String>) -> Option<u64> {
+    value?.trim().parse().ok().filter(|number| *number > 0)
 }
 
 fn unknown(name: &str, value: &str, known: &str) -> Error {
@@ -95,6 +117,17 @@ mod tests {
         let off = [("OTEL_SDK_DISABLED", "TRUE"), ("OTEL_TRACES_EXPORTER", "zipkin")];
         let off = |asked: &str| off.iter().find(|pair| pair.0 == asked).map(|pair| pair.1.to_owned());
         assert_eq!(endpoint(off).unwrap(), None);
+    }
+
+    #[test]
+    fn bounds_are_numbers_above_zero() {
+        assert_eq!((queue_size(env(&[])), export_timeout(env(&[]))), (2048, Duration::from_secs(30)));
+        let set = env(&[("OTEL_BSP_MAX_QUEUE_SIZE", "16"), ("OTEL_BSP_EXPORT_TIMEOUT", "250")]);
+        assert_eq!((queue_size(set), export_timeout(set)), (16, Duration::from_millis(250)));
+        for odd in ["0", "-1", "many"] {
+            let set = |name: &str| (name == "OTEL_BSP_MAX_QUEUE_SIZE").then(|| odd.to_owned());
+            assert_eq!(queue_size(set), 2048, "{odd}");
+        }
     }
 
     #[test]
