@@ -35,7 +35,7 @@ use super::{
 
 /// Of which moment it is asked how the nodes stand.
 #[derive(Clone, Copy)]
-enum Sight<'a> {
+enum Moment<'a> {
     Now,
     /// When this choice was made, which has looked at these.
     Then {
@@ -94,9 +94,9 @@ impl fmt::Display for Explanation {
     }
 }
 
-// === impl Sight ===
+// === impl Moment ===
 
-impl Sight<'_> {
+impl Moment<'_> {
     /// Whether a node that the call names could be called.
     fn is_ready(self, load: &Load) -> bool {
         match self {
@@ -161,7 +161,7 @@ impl fmt::Display for NodeExplanation {
 /// Says where the next call with `options` may go.
 pub(crate) fn explain(roster: &Roster, options: &CallOptions, now: Instant) -> Explanation {
     let state = roster.state();
-    let nodes = stand(roster, &state, options, Sight::Now, now);
+    let nodes = stand(roster, &state, options, Moment::Now, now);
     Explanation {
         summary: summary::summary(roster, &state, options, &nodes),
         strategy: roster.strategy.name().into(),
@@ -178,8 +178,8 @@ pub(crate) fn explain_call(roster: &Roster, call: CallRef, now: Instant) -> Opti
     let last = last.and_then(|(choice, replay)| Some((choice.state.upgrade()?, choice, replay)));
     let nodes = match last {
         Some((state, choice, replay)) => {
-            let sight = Sight::Then { choice, looks: replay.looks() };
-            stand(roster, &state, &record.asked.options(), sight, now)
+            let moment = Moment::Then { choice, looks: replay.looks() };
+            stand(roster, &state, &record.asked.options(), moment, now)
         }
         None => Vec::new(),
     };
@@ -191,21 +191,21 @@ fn stand(
     roster: &Roster,
     state: &State,
     options: &CallOptions,
-    sight: Sight<'_>,
+    moment: Moment<'_>,
     now: Instant,
 ) -> Vec<NodeExplanation> {
-    let exclude = match sight {
-        Sight::Now => &[][..],
-        Sight::Then { choice, .. } => &choice.exclude,
+    let exclude = match moment {
+        Moment::Now => &[][..],
+        Moment::Then { choice, .. } => &choice.exclude,
     };
     let request = PickRequest { filters: Some(&options.filters), exclude, hash: options.hash };
-    let standings = match sight {
-        Sight::Now => state.slate.explain(&request, &mut roster.rng()),
-        Sight::Then { looks, .. } => state.slate.explain_picked(&request, looks, &mut roster.rng()),
+    let standings = match moment {
+        Moment::Now => state.slate.explain(&request, &mut roster.rng()),
+        Moment::Then { looks, .. } => state.slate.explain_picked(&request, looks, &mut roster.rng()),
     };
     let members = state.slate.members().iter().zip(standings);
     let mut nodes: Vec<_> =
-        members.map(|(member, standing)| seated(roster, options, member, standing, sight, now)).collect();
+        members.map(|(member, standing)| seated(roster, options, member, standing, moment, now)).collect();
     nodes.extend(absent(roster, state, options));
     nodes.sort_by_key(|explained| explained.node.key());
     nodes
@@ -217,7 +217,7 @@ fn seated(
     options: &CallOptions,
     member: &Member<Arc<Link>>,
     standing: Standing,
-    sight: Sight<'_>,
+    moment: Moment<'_>,
     now: Instant,
 ) -> NodeExplanation {
     let Member { node, load, handle } = member;
@@ -225,7 +225,7 @@ fn seated(
     let against = |why| Obstacle::of(why, &status, now);
     let (share, instead, obstacle) = match options.place() {
         Some(place) if !is_meant(place, member) => (0.0, None, Some(Obstacle::NotMeant)),
-        Some(_) if sight.is_ready(load) => (1.0, None, None),
+        Some(_) if moment.is_ready(load) => (1.0, None, None),
         Some(_) => (0.0, None, Some(against(PassedOver::NotReady))),
         None => match standing {
             Standing::Candidate { share, instead, despite } => (share, instead, despite.map(against)),

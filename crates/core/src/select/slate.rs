@@ -20,7 +20,7 @@ use super::{
     density::{Density, Sums},
     plan::{Making, Plan},
     strategy::Choices,
-    view::{Sight, View},
+    view::{Moment, View},
     views::{Found, Views},
 };
 use crate::model::{Node, NodeId};
@@ -172,21 +172,21 @@ impl<T> Slate<T> {
     /// ```
     #[must_use]
     pub fn explain(&self, request: &PickRequest<'_>, rng: &mut fastrand::Rng) -> Vec<Standing> {
-        self.standings(request, Sight::Now, rng)
+        self.standings(request, Moment::Now, rng)
     }
 
     fn standings(
         &self,
         request: &PickRequest<'_>,
-        sight: Sight<'_>,
+        moment: Moment<'_>,
         rng: &mut fastrand::Rng,
     ) -> Vec<Standing> {
         match request.filters {
             Some(filters) if !filters.is_empty() => {
                 let narrowed = self.filters.and_all(filters);
-                self.view(filters, rng).standings(&self.shape, &narrowed, &self.members, request, sight)
+                self.view(filters, rng).standings(&self.shape, &narrowed, &self.members, request, moment)
             }
-            _ => self.all.standings(&self.shape, &self.filters, &self.members, request, sight),
+            _ => self.all.standings(&self.shape, &self.filters, &self.members, request, moment),
         }
     }
 

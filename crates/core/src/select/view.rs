@@ -4,7 +4,7 @@ mod offer;
 
 use std::sync::Arc;
 
-pub(super) use self::offer::{Offers, Sight};
+pub(super) use self::offer::{Moment, Offers};
 use super::{
     Filters, Load, Member, NoPick, PassedOver, PickRequest, Rejection, Strategy, Witness, explain, load,
     policy::Policy, sample, weights,

@@ -116,12 +116,13 @@ impl ReplayedChoice {
             ));
         }
         let picked = record.since.map(|since| since + choice.after);
+        let tried = |index| choice.exclude.contains(id(index)).then_some(PassedOver::Tried);
         let seen = |look: &Look| NodeSeen {
             node: id(look.member).clone(),
             chosen: replay.picked == Some(look.member),
             cost: picked.and_then(|picked| look.cost(picked)),
             inflight: look.inflight,
-            against: look.against.clone(),
+            against: look.against.clone().or_else(|| tried(look.member)),
         };
         Ok(Self { seen: replay.looks.iter().map(seen).collect(), looks: replay.looks, failure: None })
     }

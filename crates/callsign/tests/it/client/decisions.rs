@@ -8,7 +8,7 @@ use callsign::{
     core::{
         health::HealthConfig,
         memory::MemoryRegistry,
-        select::{Filter, Outcome, Shape, Strategy},
+        select::{Filter, Outcome, PassedOver, Shape, Strategy},
     },
 };
 use callsign_examples::greeter::greeter_client::GreeterClient;
@@ -264,6 +264,8 @@ async fn each_attempt_says_what_came_of_it() {
     let ending = "since busy failed: it answered UNAVAILABLE: too much to do";
     assert!(made.summary.starts_with("good took the call and answered after "), "{made}");
     assert!(made.summary.ends_with(ending), "{made}");
+    let seen = second.seen.iter().find(|seen| seen.node.as_str() == "busy");
+    assert!(seen.is_none_or(|seen| seen.against == Some(PassedOver::Tried)), "{made}");
     let tried = made.nodes.iter().find(|node| node.node.id() == "busy").unwrap();
     assert_eq!(tried.obstacle.as_ref().map(|obstacle| obstacle.code()), Some("tried"));
 }

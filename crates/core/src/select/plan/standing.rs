@@ -8,7 +8,7 @@ use crate::{
     select::{
         Filters, Member, PassedOver, PickRequest, Shape, Standing,
         key::spread,
-        view::{Offers, Sight},
+        view::{Moment, Offers},
     },
 };
 
@@ -30,10 +30,10 @@ impl Plan {
         filters: &Filters,
         members: &[Member<T>],
         request: &PickRequest<'_>,
-        sight: Sight<'_>,
+        moment: Moment<'_>,
     ) -> Vec<Standing> {
-        let all = self.all.offers(request, sight);
-        let reaches = self.reaches(request, sight);
+        let all = self.all.offers(request, moment);
+        let reaches = self.reaches(request, moment);
         let of = |offers: &Offers, index: usize| {
             offers
                 .iter()
@@ -74,7 +74,7 @@ impl Plan {
     }
 
     /// The pools that calls fall on, each with its share.
-    fn reaches(&self, request: &PickRequest<'_>, sight: Sight<'_>) -> Vec<Reach<'_>> {
+    fn reaches(&self, request: &PickRequest<'_>, moment: Moment<'_>) -> Vec<Reach<'_>> {
         let lot = request.hash.map(|key| spread(key, SIDE));
         let mut begin = 0;
         let mut reaches: Vec<Reach<'_>> = Vec::new();
@@ -86,7 +86,7 @@ impl Plan {
             };
             begin = pool.end;
             if share > 0.0 {
-                let offers = pool.view.offers(request, sight);
+                let offers = pool.view.offers(request, moment);
                 let left = if request.exclude.is_empty() { !offers.has_any() } else { !offers.has_good() };
                 let instead = pool.instead.as_ref().or(left.then_some(&self.gone));
                 reaches.push(Reach { share, pool: (!left).then_some(offers), instead });

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Notes, PickRequest, Slate};
 use crate::select::{
     Load, PassedOver, Rng, Standing,
-    view::{Candidate, Sight},
+    view::{Candidate, Moment},
     witness::Showing,
 };
 
@@ -165,6 +165,6 @@ impl<T> Slate<T> {
     /// were when the slate was made. [`replay`](Self::replay) has the looks; without any, all are as they were then.
     #[must_use]
     pub fn explain_picked(&self, request: &PickRequest<'_>, looks: &[Look], rng: &mut Rng) -> Vec<Standing> {
-        self.standings(request, Sight::Then(looks), rng)
+        self.standings(request, Moment::Then(looks), rng)
     }
 }

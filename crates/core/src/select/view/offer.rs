@@ -8,7 +8,7 @@ use crate::select::{Look, PassedOver, PickRequest, Rng, Witness, explain, load, 
 
 /// When the nodes are looked at.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::select) enum Sight<'a> {
+pub(in crate::select) enum Moment<'a> {
     Now,
     /// When a pick was made that has looked at these. The others are seen as they were when the snapshot was made.
     Then(&'a [Look]),
@@ -17,7 +17,7 @@ pub(in crate::select) enum Sight<'a> {
 /// Shows a table the nodes as they are seen.
 struct Onlooker<'a> {
     rng: Rng,
-    sight: Sight<'a>,
+    moment: Moment<'a>,
 }
 
 /// All candidates of a view, as a request finds them.
@@ -53,14 +53,14 @@ enum Rank {
 
 impl View {
     /// How each candidate stands with a pick for `request`.
-    pub(in crate::select) fn offers(&self, request: &PickRequest<'_>, sight: Sight<'_>) -> Offers {
-        let rank = |candidate: &Candidate| candidate.rank(request, sight);
+    pub(in crate::select) fn offers(&self, request: &PickRequest<'_>, moment: Moment<'_>) -> Offers {
+        let rank = |candidate: &Candidate| candidate.rank(request, moment);
         let best = self.candidates.iter().map(rank).min().unwrap_or(Rank::Unready);
         let drawn_from = &self.candidates[..self.drawn_from];
         let drawn = drawn_from.iter().any(|candidate| rank(candidate) == Rank::Good);
-        let home = drawn.then(|| self.policy.home(drawn_from, request, &mut Onlooker::new(sight))).flatten();
+        let home = drawn.then(|| self.policy.home(drawn_from, request, &mut Onlooker::new(moment))).flatten();
         let offer = |(position, candidate): (usize, &Candidate)| {
-            let objection = candidate.objection(request, sight);
+            let objection = candidate.objection(request, moment);
             let is_best = rank(candidate) == best && best < Rank::Unready;
             let against = match home {
                 _ if !is_best => objection.clone(),
@@ -100,8 +100,8 @@ impl Offers {
 // === impl Onlooker ===
 
 impl<'a> Onlooker<'a> {
-    fn new(sight: Sight<'a>) -> Self {
-        Self { rng: Rng::with_seed(0), sight }
+    fn new(moment: Moment<'a>) -> Self {
+        Self { rng: Rng::with_seed(0), moment }
     }
 }
 
@@ -115,19 +115,19 @@ impl Witness for Onlooker<'_> {
     }
 
     fn flags(&mut self, candidate: &Candidate) -> u8 {
-        self.sight.of(candidate).0
+        self.moment.of(candidate).0
     }
 
     fn inflight(&mut self, candidate: &Candidate) -> u32 {
-        self.sight.of(candidate).1
+        self.moment.of(candidate).1
     }
 }
 
 // === impl Candidate ===
 
 impl Candidate {
-    fn rank(&self, request: &PickRequest<'_>, sight: Sight<'_>) -> Rank {
-        let (flags, inflight) = sight.of(self);
+    fn rank(&self, request: &PickRequest<'_>, moment: Moment<'_>) -> Rank {
+        let (flags, inflight) = moment.of(self);
         let is_usable = load::is_usable(flags, self.mask, || inflight);
         match (load::is_ready(flags), is_usable, self.excluded_by(request)) {
             (false, ..) => Rank::Unready,
@@ -139,16 +139,16 @@ impl Candidate {
     }
 
     /// What is to be said against it, before all that it has been tried already.
-    fn objection(&self, request: &PickRequest<'_>, sight: Sight<'_>) -> Option<PassedOver> {
-        let (flags, inflight) = sight.of(self);
+    fn objection(&self, request: &PickRequest<'_>, moment: Moment<'_>) -> Option<PassedOver> {
+        let (flags, inflight) = moment.of(self);
         let own = explain::objection(flags, self.mask, || inflight);
         own.or_else(|| self.excluded_by(request).then_some(PassedOver::Tried))
     }
 }
 
-// === impl Sight ===
+// === impl Moment ===
 
-impl Sight<'_> {
+impl Moment<'_> {
     /// A candidate's flags, and its calls in flight.
     fn of(self, candidate: &Candidate) -> (u8, u32) {
         match self {
