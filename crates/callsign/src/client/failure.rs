@@ -4,7 +4,7 @@ use callsign_core::{Error, ErrorKind};
 use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::{Code, names, pushback, response::ResponseBody};
+use super::{Code, names, pushback, repeat::message, response::ResponseBody};
 
 /// A call that failed on our side.
 #[derive(Debug, Clone)]
@@ -13,6 +13,8 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// All was done that repetition can do: those above are not to repeat the call either.
     pub(crate) last: bool,
+    /// What a node has said beyond its message (`grpc-status-details-bin`), as it came.
+    pub(crate) details: Option<Box<HeaderValue>>,
 }
 
 /// What gRPC leaves as it is in `grpc-message`: printable ASCII but the percent sign.
@@ -22,7 +24,13 @@ const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), last: false }
+        Self { code, message: message.into(), last: false, details: None }
+    }
+
+    /// What a node has said.
+    pub(crate) fn said(code: Code, headers: &HeaderMap) -> Self {
+        let details = headers.get(&names::DETAILS).cloned().map(Box::new);
+        Self { details, ..Self::new(code, message(headers)) }
     }
 
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
@@ -61,6 +69,9 @@ impl Failure {
         // Percent-encoded text is always a valid header.
         if let Ok(message) = HeaderValue::try_from(message) {
             headers.insert(&names::MESSAGE, message);
+        }
+        if let Some(details) = self.details {
+            headers.insert(&names::DETAILS, *details);
         }
         if self.last {
             headers.insert(&names::PUSHBACK, pushback::NEVER);

@@ -223,6 +223,35 @@ impl<'a> Field<'a> {
         }
         lost.unread || (hedging.budget.withdraw(now) && settings.budget.withdraw(now))
     }
+
+    /// What an answer means for the others: gRFC A6 has fatal ones end the call, and a node's pushback decide on further attempts.
+    fn hear(&mut self, answered: Answered) -> Arrival<Answered> {
+        let headers = answered.answer.response.headers();
+        let budget = &self.plan.channel.settings().budget;
+        let Some(code) = Code::of(headers).filter(|code| *code != Code::Ok) else {
+            budget.succeeded();
+            return Arrival::Won(answered);
+        };
+        let (passing, pushback) = (self.hedging.policy.not_fatal.contains(code), Pushback::of(headers));
+        match passing || pushback == Pushback::Never {
+            true => budget.failed(),
+            false => budget.succeeded(),
+        }
+        if !passing {
+            return Arrival::Won(answered);
+        }
+        self.lost.unread = false;
+        self.journey.note(&answered.berth, said(headers));
+        self.journey.past_mut().last_said = Some(Failure::said(code, headers));
+        if let Some(before) = self.lost.answer.replace(answered) {
+            before.mark(self.plan);
+        }
+        match pushback {
+            Pushback::Unsaid => Arrival::Failed,
+            Pushback::After(pause) if self.plan.allows(pause, Instant::now()) => Arrival::Paused(pause),
+            Pushback::After(_) | Pushback::Never => Arrival::Last,
+        }
+    }
 }
 
 impl<'a> Course for Field<'a> {
@@ -257,31 +286,23 @@ impl<'a> Course for Field<'a> {
 
     fn arrive(&mut self, end: Result<Answered, (Berth, Fault)>) -> Arrival<Answered> {
         match end {
-            Ok(answered) => {
-                let headers = answered.answer.response.headers();
-                let passing = Code::of(headers).is_some_and(|code| {
-                    self.hedging.policy.not_fatal.contains(code) && Pushback::of(headers) != Pushback::Never
-                });
-                if !passing {
-                    return Arrival::Won(answered);
-                }
-                self.journey.note(&answered.berth, said(headers));
-                if let Some(before) = self.lost.answer.replace(answered) {
-                    before.mark(self.plan);
-                }
-            }
+            Ok(answered) => self.hear(answered),
             Err((_, Fault::Net(error))) if matches!(error.kind(), ErrorKind::Body | ErrorKind::Request) => {
                 self.lost.fatal = Some(Failure::new(Code::Internal, describe(&error)));
+                Arrival::Failed
             }
             Err((berth, fault)) => {
                 berth.mark(fault.outcome());
                 self.plan.lost(&berth, fault.outcome(), &fault.to_string());
                 self.journey.note(&berth, fault.to_string());
                 self.lost.unread = fault.disposition() != Disposition::Unknown;
+                if !self.lost.unread {
+                    self.plan.channel.settings().budget.failed();
+                }
                 self.lost.fault = Some((berth, fault));
+                Arrival::Failed
             }
         }
-        Arrival::Failed
     }
 }
 

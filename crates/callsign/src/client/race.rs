@@ -24,14 +24,20 @@ pub(crate) trait Course {
 pub(crate) enum Due {
     /// There was no answer for the delay.
     Slow,
-    /// One has failed, not for good.
+    /// One has failed, not for good; and the pause is over that its node has asked for, if it has.
     Failed,
 }
 
 /// What the end of an attempt means.
+#[derive(Debug)]
 pub(crate) enum Arrival<Won> {
     Won(Won),
+    /// The next attempt is due.
     Failed,
+    /// The next attempt is due after exactly this long: not before, however slow or bad the others are.
+    Paused(Duration),
+    /// There is to be no other attempt. Those under way go on.
+    Last,
 }
 
 /// Runs `first`, and up to `attempts` with it, the next one whenever `delay` has passed without an answer. `None` when none of them won.
@@ -47,32 +53,41 @@ pub(crate) async fn race<C: Course>(
 ) -> Option<C::Won> {
     let mut runners = FuturesUnordered::new();
     runners.push(first);
-    let mut started = 1;
-    let mut slow = pin!(sleep(delay));
-    let mut waits = started < attempts;
+    let mut left = attempts.saturating_sub(1);
+    // What the timer is for, while it is for anything.
+    let (mut timer, mut later) = (pin!(sleep(delay)), Some(Due::Slow));
     loop {
         let due = tokio::select! {
             // An answer that is there makes another attempt needless.
             biased;
             Some(end) = runners.next() => match course.arrive(end) {
                 Arrival::Won(won) => return Some(won),
-                Arrival::Failed => Due::Failed,
+                // Until the pause is over that another has asked for.
+                Arrival::Failed if later == Some(Due::Failed) => None,
+                Arrival::Failed => Some(Due::Failed),
+                Arrival::Paused(pause) => {
+                    timer.as_mut().reset(Instant::now() + pause);
+                    later = Some(Due::Failed);
+                    None
+                }
+                Arrival::Last => {
+                    left = 0;
+                    None
+                }
             },
-            () = slow.as_mut(), if waits => Due::Slow,
+            () = timer.as_mut(), if left > 0 && later.is_some() => later.take(),
         };
-        let next = if started < attempts { course.start(due) } else { None };
-        match next {
-            Some(runner) => {
-                runners.push(runner);
-                started += 1;
-                waits = started < attempts;
-                slow.as_mut().reset(Instant::now() + delay);
-            }
-            // Who was refused for being slow does not ask again.
-            None if due == Due::Slow => waits = false,
-            None => {}
+        if let Some(due) = due
+            && left > 0
+            && let Some(runner) = course.start(due)
+        {
+            runners.push(runner);
+            left -= 1;
+            timer.as_mut().reset(Instant::now() + delay);
+            later = Some(Due::Slow);
         }
-        if runners.is_empty() {
+        let paused = left > 0 && later == Some(Due::Failed);
+        if runners.is_empty() && !paused {
             return None;
         }
     }

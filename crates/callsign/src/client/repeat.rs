@@ -107,7 +107,7 @@ impl Journey {
         budget.failed();
         match self.repeat(plan, body, said) {
             Ok(pause) => {
-                self.past_mut().last_said = Some(Failure::new(code, message(response.headers())));
+                self.past_mut().last_said = Some(Failure::said(code, response.headers()));
                 Some(pause)
             }
             Err(Refusal { why, last }) => {

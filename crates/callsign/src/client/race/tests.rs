@@ -1,6 +1,6 @@
 //! The arithmetic of hedging on virtual time: the race and its guards as calls have them, on servers whose latency is drawn.
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, collections::VecDeque, pin::Pin, rc::Rc};
 
 use callsign_core::retry::{Latencies, RetryBudget, Surge};
 use tokio::{task::LocalSet, time::Sleep};
@@ -131,43 +131,78 @@ async fn when_everything_becomes_slow_the_load_stays() {
     assert!(run.load <= 1.05, "load {}", run.load);
 }
 
-/// One attempt of a race fails after 1 s, the other succeeds after 5 s.
-struct Pair(Vec<Due>);
+/// Attempts that end as they are told to, and when and why each of the further ones began.
+struct Script {
+    attempts: VecDeque<Attempt>,
+    since: Instant,
+    begun: Vec<(u64, Due)>,
+}
 
-impl Course for Pair {
-    type Runner = std::pin::Pin<Box<dyn Future<Output = bool>>>;
-    type Won = ();
+/// After so many seconds, and how.
+type Attempt = (u64, fn() -> Arrival<()>);
 
-    fn start(&mut self, why: Due) -> Option<Self::Runner> {
-        self.0.push(why);
-        Some(after(5, true))
+const GOOD: fn() -> Arrival<()> = || Arrival::Won(());
+const BAD: fn() -> Arrival<()> = || Arrival::Failed;
+const LAST: fn() -> Arrival<()> = || Arrival::Last;
+/// Asks for a pause of ten seconds.
+const PAUSED: fn() -> Arrival<()> = || Arrival::Paused(Duration::from_secs(10));
+
+impl Script {
+    /// A race with a delay of 3 s between all of these: whether it was won, after how many seconds, and what was begun.
+    async fn run(attempts: impl Into<VecDeque<Attempt>>) -> (bool, u64, Vec<(u64, Due)>) {
+        let mut script = Self { attempts: attempts.into(), since: Instant::now(), begun: Vec::new() };
+        let (all, first) = (script.attempts.len() as u32, script.next());
+        let won = race(&mut script, first, Duration::from_secs(3), all).await.is_some();
+        (won, script.since.elapsed().as_secs(), script.begun)
     }
 
-    fn arrive(&mut self, good: bool) -> Arrival<()> {
-        if good { Arrival::Won(()) } else { Arrival::Failed }
+    fn next(&mut self) -> <Self as Course>::Runner {
+        let (seconds, end) = self.attempts.pop_front().unwrap();
+        Box::pin(async move {
+            sleep(Duration::from_secs(seconds)).await;
+            end()
+        })
     }
 }
 
-fn after(seconds: u64, good: bool) -> std::pin::Pin<Box<dyn Future<Output = bool>>> {
-    Box::pin(async move {
-        sleep(Duration::from_secs(seconds)).await;
-        good
-    })
+impl Course for Script {
+    type Runner = Pin<Box<dyn Future<Output = Arrival<()>>>>;
+    type Won = ();
+
+    fn start(&mut self, why: Due) -> Option<Self::Runner> {
+        self.begun.push((self.since.elapsed().as_secs(), why));
+        Some(self.next())
+    }
+
+    fn arrive(&mut self, end: Arrival<()>) -> Arrival<()> {
+        end
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_does_not_wait_for_the_delay_and_attempts_are_counted() {
-    let since = Instant::now();
-    let mut pair = Pair(Vec::new());
-    let won = race(&mut pair, after(1, false), Duration::from_secs(3), 2).await;
-    assert_eq!((won, pair.0, since.elapsed()), (Some(()), vec![Due::Failed], Duration::from_secs(6)));
+    assert_eq!(Script::run([(1, BAD), (5, GOOD)]).await, (true, 6, vec![(1, Due::Failed)]));
+    assert_eq!(Script::run([(60, GOOD), (5, GOOD)]).await, (true, 8, vec![(3, Due::Slow)]));
+    assert_eq!(Script::run([(1, BAD)]).await, (false, 1, vec![]));
+}
 
-    let since = Instant::now();
-    let mut pair = Pair(Vec::new());
-    let won = race(&mut pair, after(60, true), Duration::from_secs(3), 2).await;
-    assert_eq!((won, pair.0, since.elapsed()), (Some(()), vec![Due::Slow], Duration::from_secs(8)));
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_a_node_asks_for_takes_the_place_of_the_delay() {
+    // Nobody is under way meanwhile.
+    assert_eq!(Script::run([(1, PAUSED), (1, GOOD)]).await, (true, 12, vec![(11, Due::Failed)]));
+    // Another one is, and the delay would have been over after 6 s.
+    let begun = vec![(3, Due::Slow), (14, Due::Failed), (17, Due::Slow)];
+    assert_eq!(Script::run([(60, GOOD), (1, PAUSED), (50, BAD), (1, GOOD)]).await, (true, 18, begun));
+    // The failure of another does not cut it short.
+    let begun = vec![(3, Due::Slow), (14, Due::Failed)];
+    assert_eq!(Script::run([(6, BAD), (1, PAUSED), (1, GOOD)]).await, (true, 15, begun));
+    // The attempts are used up: it would be waited for in vain.
+    assert_eq!(Script::run([(1, PAUSED)]).await, (false, 1, vec![]));
+}
 
-    let mut pair = Pair(Vec::new());
-    assert_eq!(race(&mut pair, after(1, false), Duration::from_secs(3), 1).await, None);
-    assert!(pair.0.is_empty());
+#[tokio::test(start_paused = true)]
+async fn a_node_that_wants_no_other_attempt_is_obeyed_and_those_under_way_go_on() {
+    assert_eq!(Script::run([(60, GOOD), (1, LAST), (1, GOOD)]).await, (true, 60, vec![(3, Due::Slow)]));
+    assert_eq!(Script::run([(6, BAD), (1, LAST), (1, GOOD)]).await, (false, 6, vec![(3, Due::Slow)]));
+    assert_eq!(Script::run([(1, LAST), (1, GOOD)]).await, (false, 1, vec![]));
 }

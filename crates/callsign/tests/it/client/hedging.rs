@@ -1,16 +1,22 @@
 //! Second attempts for calls that are slow.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use callsign::{
     CallOptions, CallReport, Channel,
-    client::{ChannelBuilder, HedgePolicy, MethodPolicy},
+    client::{ChannelBuilder, HedgePolicy, MethodPolicy, NodeState},
     core::{health::HealthConfig, retry::RetryBudget, select::Strategy},
 };
 use callsign_examples::greeter::{
     HelloReply, conversation_client::ConversationClient, greeter_client::GreeterClient,
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 use tonic::{Code, Response, Status};
 
 use super::{
@@ -82,7 +88,9 @@ async fn the_first_good_answer_is_taken_and_the_loser_is_told() {
     assert_eq!(answered.get(), calls);
     assert_eq!(heard.get(), hedged);
     let meter = channel.meter();
-    assert_eq!((meter.hedges(), meter.hedges_won()), (hedged as u64, hedged as u64));
+    assert_eq!(meter.hedges(), hedged as u64);
+    // On a busy machine the good one may be the first of a race, and win it.
+    assert!((1..=hedged as u64).contains(&meter.hedges_won()), "{} of {hedged}", meter.hedges_won());
     until("no call is in flight", || inflight(&channel) == 0).await;
     let slow = super::status(&channel, "slow");
     assert_eq!((slow.calls, slow.failures), (heard.get() as u64, 0), "the loser is no failure");
@@ -191,9 +199,86 @@ async fn a_pushback_stops_the_race() {
     })
     .await;
     let policy = hedge().delay(Duration::from_secs(20));
-    let channel = channel(fixed([("x", peer.address), ("y", peer.address)]), policy, true).await;
+    let tokens = RetryBudget::tokens(10, 0.5).unwrap();
+    let nodes = fixed([("x", peer.address), ("y", peer.address)]).retry_budget(tokens);
+    let channel = channel(nodes, policy, true).await;
+    let before = channel.retry_budget(Instant::now());
     let status = call(&channel, CallOptions::new()).await.unwrap_err();
     assert_eq!((status.code(), count.get()), (Code::Unavailable, 1));
+    assert_eq!(channel.retry_budget(Instant::now()), before - 1, "it counts as a failure");
+}
+
+/// A peer that answers the first request when it is told to, refuses the second as said, and answers all others at once. It keeps the
+/// time of each.
+async fn refusing_the_second(
+    said: &'static [(&'static str, &'static str)],
+    go: &Arc<Notify>,
+) -> (Peer, Arc<Mutex<Vec<Instant>>>) {
+    let (go, came) = (go.clone(), Arc::new(Mutex::new(Vec::new())));
+    let times = came.clone();
+    let peer = Peer::serve(move |request, respond| {
+        let mut times = times.lock().unwrap();
+        times.push(Instant::now());
+        let (n, go) = (times.len(), go.clone());
+        async move {
+            match n {
+                1 => go.notified().await,
+                2 => return peer::refuse(request, respond, said).await,
+                _ => {}
+            }
+            peer::greet(request, respond).await;
+        }
+    })
+    .await;
+    (peer, came)
+}
+
+#[tokio::test]
+async fn a_negative_pushback_is_for_attempts_to_come_and_those_under_way_go_on() {
+    // It says that it leaves, too: so it shows when it has been heard.
+    let said = &[("grpc-status", "14"), ("grpc-retry-pushback-ms", "-1"), ("callsign-draining", "1")];
+    let go = Arc::default();
+    let (peer, came) = refusing_the_second(said, &go).await;
+    let ids = ["x", "y", "z"];
+    let channel = channel(fixed(ids.map(|id| (id, peer.address))), hedge().attempts(3), true).await;
+    let made = {
+        let channel = channel.clone();
+        tokio::spawn(async move { call(&channel, CallOptions::new()).await })
+    };
+    let heard = || ids.iter().any(|id| super::state(&channel, id) == Some(NodeState::Leaving));
+    until("it has been heard", heard).await;
+    go.notify_one();
+    let reply = soon("the answer", made).await.unwrap().unwrap();
+    assert_eq!(
+        (reply.extensions().get::<CallReport>().unwrap().attempts, came.lock().unwrap().len()),
+        (2, 2)
+    );
+}
+
+#[tokio::test]
+async fn a_pause_that_a_node_asks_for_is_kept_within_a_race() {
+    let pause = Duration::from_millis(300);
+    assert!(pause > DELAY * 10);
+    let said = &[("grpc-status", "14"), ("grpc-retry-pushback-ms", "300")];
+    let (peer, came) = refusing_the_second(said, &Arc::default()).await;
+    let nodes = fixed(["x", "y", "z"].map(|id| (id, peer.address)));
+    let channel = channel(nodes, hedge().attempts(3), true).await;
+    call(&channel, CallOptions::new()).await.unwrap();
+    let came = came.lock().unwrap();
+    assert_eq!(came.len(), 3);
+    assert!(came[2] - came[1] >= pause, "{:?}", came[2] - came[1]);
+}
+
+#[tokio::test]
+async fn at_the_deadline_of_a_race_what_a_node_has_said_is_told() {
+    let said = &[("grpc-status", "14"), ("grpc-message", "busy"), ("grpc-status-details-bin", "aGk")];
+    let (peer, came) = refusing_the_second(said, &Arc::default()).await;
+    let nodes = fixed(["x", "y"].map(|id| (id, peer.address)));
+    let channel = channel(nodes, hedge(), true).await;
+    let status = call(&channel, CallOptions::new().timeout(DELAY * 50)).await.unwrap_err();
+    assert_eq!((status.code(), status.details()), (Code::Unavailable, &b"hi"[..]), "{status}");
+    assert!(status.message().starts_with("busy; then no answer"), "{status}");
+    assert_eq!(came.lock().unwrap().len(), 2);
 }
 
 #[tokio::test]
