@@ -7,7 +7,7 @@ use callsign_core::{
     directory::{Directory, DirectoryConfig},
     health::HealthConfig,
     retry::{RetryBudget, Throttle},
-    select::{Filter, Filters, Shape, Strategy},
+    select::{Filter, Filters, Load, Shape, Strategy},
 };
 
 #[cfg(feature = "tls")]
@@ -26,9 +26,6 @@ use super::{
 
 /// The time until the head of a response where neither caller nor channel has set one.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
-/// How long a new node gets less than its share: long enough for a cold one to warm up, short enough for a fleet that grows because
-/// it must.
-const SLOW_START: Duration = Duration::from_secs(5);
 /// A channel that nobody calls for this long lets go of its connections, as gRPC's do.
 const IDLE_AFTER: Duration = Duration::from_secs(30 * 60);
 /// Calls that can be asked about.
@@ -93,7 +90,7 @@ impl ChannelBuilder {
             hash_by: None,
             health: HealthConfig::default(),
             check: None,
-            slow_start: SLOW_START,
+            slow_start: Load::RAMP,
             subset: None,
             budget: RetryBudget::default(),
             retry: RetryPolicy::new(),

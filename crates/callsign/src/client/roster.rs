@@ -496,3 +496,6 @@ pub(crate) fn fitness(node: &Node) -> Result<Address, String> {
     }
     node.dial_address().map_err(|error| format!("{}: {error}", node.id()))
 }
+
+#[cfg(test)]
+mod tests;
