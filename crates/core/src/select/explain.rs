@@ -59,10 +59,12 @@ pub enum PassedOver {
         /// Which; none for nodes that meet no preference.
         preferred: Option<String>,
     },
-    /// Nodes in nearer zones can take all calls, unless they are far busier.
+    /// Nodes in nearer zones can take all calls.
     OtherZone {
         /// The zones that do.
         nearer: Vec<String>,
+        /// Whether it gets calls all the same while a nearer node is far busier: a zone of its own may, with strategies that compare.
+        unless_busy: bool,
     },
     /// It became ready after the snapshot was made, and others can take the call. The next one has it.
     New,
@@ -132,15 +134,12 @@ impl fmt::Display for PassedOver {
             Self::OtherPreference { preferred: None } => {
                 f.write_str("its preference holds again, and is returned to in a moment")
             }
-            Self::OtherZone { nearer } if nearer.is_empty() => {
+            Self::OtherZone { nearer, .. } if nearer.is_empty() => {
                 f.write_str("the nodes elsewhere take all calls")
             }
-            Self::OtherZone { nearer } => {
-                write!(
-                    f,
-                    "nearer nodes, in {}, take the calls unless they are far busier",
-                    nearer.join(" and ")
-                )
+            Self::OtherZone { nearer, unless_busy } => {
+                let how = if *unless_busy { "the calls unless they are far busier" } else { "all calls" };
+                write!(f, "nearer nodes, in {}, take {how}", nearer.join(" and "))
             }
             Self::New => f.write_str("it has just become ready"),
             Self::OutsideAperture { drawn_from, nodes } => write!(

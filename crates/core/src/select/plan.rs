@@ -58,6 +58,15 @@ struct Pool {
     share: f64,
 }
 
+/// The nodes of one zone on a side of the split.
+struct Zone<'a, T> {
+    nodes: Passing<'a, T>,
+    /// Of the side's calls.
+    share: f64,
+    /// The rank of the next zone that has a node to call.
+    farther: Option<usize>,
+}
+
 /// Which preference holds, and whether a better one has begun to.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Standing {
@@ -106,39 +115,28 @@ impl Plan {
     ) {
         let Making { strategy, shape, members, aperture } = making;
         let (mut pools, mut tiers, mut begin) = (Vec::new(), Vec::new(), 0.0);
-        for (side, (nodes, share, mut instead)) in sides(shape, &wanted(passing)).into_iter().enumerate() {
-            let standing_before = previous.and_then(|plan| plan.tiers.get(side).copied());
-            let (nodes, standing) = prefer(shape, &nodes, standing_before);
+        for (side, (nodes, share, instead)) in sides(shape, &wanted(passing)).into_iter().enumerate() {
+            let before = previous.and_then(|plan| plan.tiers.get(side).copied());
+            let (nodes, standing) = prefer(shape, &nodes, before);
             tiers.push(standing);
-            if standing.tier > 0 && instead.is_none() {
-                instead = Some(format!("no node of {} can be called", shape.tiers[0]).into());
-            }
-            let zones = near(shape, &nodes);
-            let able: Vec<bool> = zones.iter().map(|(nodes, _)| nodes.iter().any(is_usable)).collect();
+            let lesser =
+                || (standing.tier > 0).then(|| format!("no node of {} can be called", shape.tiers[0]).into());
+            let instead: Option<Arc<str>> = instead.or_else(lesser);
             let first = pools.len();
-            for (rank, (nodes, part)) in zones.into_iter().enumerate() {
-                let farther = (rank + 1..able.len()).find(|rank| able[*rank]).map(|rank| first + rank);
-                let before = previous.and_then(|plan| plan.pools.get(pools.len()));
-                let part = match before {
-                    Some(pool) if (pool.share - part).abs() < SHARE_STEP && part > 0.0 && part < 1.0 => {
-                        pool.share
-                    }
-                    _ => part,
-                };
+            for (rank, Zone { nodes, share: part, farther }) in near(shape, &nodes).into_iter().enumerate() {
+                let before = previous.and_then(|plan| plan.pools.get(first + rank));
+                let part = steady(part, before);
                 begin += share * part;
-                let view = View::new(
-                    strategy,
-                    filters,
-                    members,
-                    &nodes,
-                    before.map(|pool| &pool.view),
-                    aperture,
-                    rng,
-                );
+                let view_before = before.map(|pool| &pool.view);
+                let view = View::new(strategy, filters, members, &nodes, view_before, aperture, rng);
                 let spilt = || format!("too few nodes in {} can be called", shape.zones[0]).into();
-                let instead = instead.clone().or_else(|| (rank > 0).then(spilt));
-                let end = (begin * 2_f64.powi(64)) as u64;
-                pools.push(Pool { end, view, instead, farther, share: part });
+                pools.push(Pool {
+                    end: (begin * 2_f64.powi(64)) as u64,
+                    view,
+                    instead: instead.clone().or_else(|| (rank > 0).then(spilt)),
+                    farther: farther.map(|rank| first + rank),
+                    share: part,
+                });
             }
         }
         // What is lost by rounding goes to the last that gets anything.
@@ -283,15 +281,15 @@ fn prefer<'a, T>(
 }
 
 /// The nodes of each zone in order, and those elsewhere, with their shares: each takes what those before cannot.
-fn near<'a, T>(shape: &Shape, nodes: &Passing<'a, T>) -> Vec<(Passing<'a, T>, f64)> {
+fn near<'a, T>(shape: &Shape, nodes: &Passing<'a, T>) -> Vec<Zone<'a, T>> {
     if shape.zones.is_empty() {
-        return vec![(nodes.clone(), 1.0)];
+        return vec![Zone { nodes: nodes.clone(), share: 1.0, farther: None }];
     }
     let rank = |node: &Node| {
         shape.zones.iter().position(|zone| node.zone() == Some(zone)).unwrap_or(shape.zones.len())
     };
     let mut left = 1.0;
-    let mut zones: Vec<(Passing<'a, T>, f64)> = Vec::new();
+    let mut zones: Vec<Zone<'a, T>> = Vec::new();
     for tier in 0..=shape.zones.len() {
         let nodes: Passing<'a, T> =
             nodes.iter().copied().filter(|(_, member)| rank(&member.node) == tier).collect();
@@ -299,15 +297,27 @@ fn near<'a, T>(shape: &Shape, nodes: &Passing<'a, T>) -> Vec<(Passing<'a, T>, f6
         let able = (usable as f64 / nodes.len().max(1) as f64 * OVERPROVISION).min(1.0);
         let share = able.min(left);
         left -= share;
-        zones.push((nodes, share));
+        zones.push(Zone { nodes, share, farther: None });
     }
-    let sum: f64 = zones.iter().map(|(_, share)| share).sum();
+    let sum: f64 = zones.iter().map(|zone| zone.share).sum();
     match sum > 0.0 {
-        true => zones.iter_mut().for_each(|(_, share)| *share /= sum),
+        true => zones.iter_mut().for_each(|zone| zone.share /= sum),
         // Nobody can be called: as good a reason as any to try the nearest.
-        false => zones[0].1 = 1.0,
+        false => zones[0].share = 1.0,
+    }
+    let able: Vec<bool> = zones.iter().map(|zone| zone.nodes.iter().any(is_usable)).collect();
+    for (rank, zone) in zones.iter_mut().enumerate() {
+        zone.farther = (rank + 1..able.len()).find(|rank| able[*rank]);
     }
     zones
+}
+
+/// A zone's part of the calls, which goes on as it was while it would change by little.
+fn steady(part: f64, before: Option<&Pool>) -> f64 {
+    match before {
+        Some(pool) if (pool.share - part).abs() < SHARE_STEP && part > 0.0 && part < 1.0 => pool.share,
+        _ => part,
+    }
 }
 
 fn is_usable<T>((_, member): &(usize, &Member<T>)) -> bool {

@@ -159,6 +159,11 @@ impl Policy {
         }
     }
 
+    /// Whether [`is_busier`](Self::is_busier) ever says yes.
+    pub(super) fn compares(&self) -> bool {
+        matches!(self, Self::LeastRequest(_) | Self::Adaptive(_))
+    }
+
     /// The candidate that the request's key leads to, if it has one and the strategy goes by it. As good as a draw, which then takes
     /// no chances.
     pub(super) fn home<W: Witness>(

@@ -121,6 +121,12 @@ impl Plan {
             return PassedOver::OtherPreference { preferred };
         }
         let taken = pools.iter().zip(&shape.zones).filter(|(pool, _)| pool.share > 0.0);
-        PassedOver::OtherZone { nearer: taken.map(|(_, zone)| zone.clone()).collect() }
+        let rank = shape.zones.iter().position(|zone| node.zone() == Some(zone)).unwrap_or(shape.zones.len());
+        let own = side * per_side + rank;
+        let spills_there = pools.iter().any(|pool| pool.share > 0.0 && pool.farther == Some(own));
+        PassedOver::OtherZone {
+            nearer: taken.map(|(_, zone)| zone.clone()).collect(),
+            unless_busy: spills_there && self.pools[own].view.policy().compares(),
+        }
     }
 }

@@ -179,22 +179,29 @@ fn what_the_shape_has_no_calls_for_is_told_by_what_has_them() {
     let node = |id, version, group, zone| member(id, |node| node.version(version).group(group).zone(zone));
     let members =
         [node("a", "1", "blue", "near"), node("b", "1", "green", "near"), node("c", "2", "blue", "far")];
-    let why = |shape: &str, index: usize| {
+    let why_by = |strategy: &str, shape: &str, index: usize| {
+        let strategy: Strategy = strategy.parse().unwrap();
         let shape = match shape.split_once('=').unwrap() {
             ("split", text) => Shape::default().with_splits(text).unwrap(),
             ("prefer", text) => Shape::default().with_preferences(text).unwrap(),
             (_, zone) => Shape::default().near([zone]),
         };
-        let slate =
-            Slate::shaped(&Strategy::Random, &Filters::default(), &shape, members.to_vec(), None, &mut rng());
+        let slate = Slate::shaped(&strategy, &Filters::default(), &shape, members.to_vec(), None, &mut rng());
         match &slate.explain(&PickRequest::default(), &mut rng())[index] {
             Standing::PassedOver(why) => why.to_string(),
             standing @ Standing::Candidate { .. } => panic!("{standing:?}"),
         }
     };
+    let why = |shape: &str, index: usize| why_by("random", shape, index);
     assert_eq!(why("split=version:2@0", 2), "version=2 gets 0 % of the calls");
     assert_eq!(why("split=version:2@100", 0), "the splits take all calls");
     assert_eq!(why("prefer=group:blue", 1), "nodes of group=blue are preferred, and can be called");
     assert_eq!(why("prefer=group:green,none", 0), "it meets no preference, and no others are to be called");
-    assert_eq!(why("near=near", 2), "nearer nodes, in near, take the calls unless they are far busier");
+    for strategy in ["random", "round-robin", "maglev"] {
+        assert_eq!(why_by(strategy, "near=near", 2), "nearer nodes, in near, take all calls");
+    }
+    for strategy in ["adaptive", "least-request"] {
+        let why = why_by(strategy, "near=near", 2);
+        assert_eq!(why, "nearer nodes, in near, take the calls unless they are far busier");
+    }
 }
