@@ -17,17 +17,27 @@ fn candidates(world: &World) -> String {
     world.run(&["explain", "greeter", "-o", "name"]).stdout
 }
 
+/// Drains the node `a`, named by its id or its address, and waits until it has no call in flight.
+#[track_caller]
+fn drains(world: &World, name: &str) {
+    let ran = world.run(&["drain", "greeter", name, "--wait"]);
+    let said = (ran.code, ran.stdout.as_str());
+    assert_eq!(said, (Some(0), "a drained, 0 calls in flight\n"), "{}", ran.stderr);
+}
+
+/// Takes the node `a` back.
+#[track_caller]
+fn takes_back(world: &World, name: &str) {
+    let ran = world.run(&["undrain", "greeter", name]);
+    let said = (ran.code, ran.stdout.as_str());
+    assert_eq!(said, (Some(0), "a takes calls again, 0 calls in flight\n"), "{}", ran.stderr);
+}
+
 #[test]
 fn a_drained_node_gets_no_calls_until_it_is_undrained() {
     let world = World::new();
     let (_a, _b) = (world.node("a", "1.0.0", "blue"), world.node("b", "1.0.0", "blue"));
-    let ran = world.run(&["drain", "greeter", "a", "--wait"]);
-    assert_eq!(
-        (ran.code, ran.stdout.as_str()),
-        (Some(0), "a drained, 0 calls in flight\n"),
-        "{}",
-        ran.stderr
-    );
+    drains(&world, "a");
     assert_eq!(candidates(&world), "b\n");
     let nodes = world.run(&["explain", "greeter", "-o", "json"]).json();
     let nodes = nodes["nodes"].as_array().unwrap();
@@ -41,8 +51,7 @@ fn a_drained_node_gets_no_calls_until_it_is_undrained() {
     let called = world.run(&["call", "greeter", "Hello", "--name", "World"]);
     assert_eq!(called.code, Some(0), "{}", called.stderr);
 
-    let ran = world.run(&["undrain", "greeter", "a"]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "a takes calls again, 0 calls in flight\n"));
+    takes_back(&world, "a");
     assert_eq!(candidates(&world), "a\n");
 }
 
@@ -54,8 +63,7 @@ fn one_that_leaves_the_registry_is_brought_back_by_its_address() {
     let shown: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
     assert_eq!(world.run(&["ls", "nodes", "-o", "name"]).stdout, "greeter/b\n");
     world.run(&["undrain", "greeter", "a"]).fails(4, &["greeter has no node a", "found by its address"]);
-    let ran = world.run(&["undrain", "greeter", shown["address"].as_str().unwrap()]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "a takes calls again, 0 calls in flight\n"));
+    takes_back(&world, shown["address"].as_str().unwrap());
     assert_eq!(candidates(&world), "a\nb\n");
 }
 
@@ -72,13 +80,7 @@ fn calls_in_flight_are_told_and_waited_for() {
     ran.fails(6, &["waiting for 1 call in flight", "a still has 1 call in flight", "it stays drained"]);
     drop(stdin);
     assert_eq!(chat.end().1, Some(0), "what was in flight is not cut");
-    let ran = world.run(&["drain", "greeter", "a", "--wait"]);
-    assert_eq!(
-        (ran.code, ran.stdout.as_str()),
-        (Some(0), "a drained, 0 calls in flight\n"),
-        "{}",
-        ran.stderr
-    );
+    drains(&world, "a");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tokio::{
 use tonic::{Request, client::Grpc, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
 
-use super::candidates;
+use super::{candidates, drains, takes_back};
 use crate::{harness::World, host::Host};
 
 /// A client that is there all the time, and the runtime that it lives in.
@@ -102,22 +102,15 @@ fn weight(world: &World, id: &str) -> serde_json::Value {
 fn goes_and_comes_back(world: &World, client: &Client) {
     let (_a, _b) = (world.node("a", "1.0.0", "blue"), world.node("b", "1.0.0", "blue"));
     client.until_both_answer();
-    let ran = world.run(&["drain", "greeter", "a", "--wait"]);
-    assert_eq!(
-        (ran.code, ran.stdout.as_str()),
-        (Some(0), "a drained, 0 calls in flight\n"),
-        "{}",
-        ran.stderr
-    );
+    drains(world, "a");
     assert_eq!((weight(world, "a"), candidates(world).as_str()), (0.into(), "b\n"));
     client.until("a", |status| status.node.weight() == Some(0));
     assert!(!client.chooses("a"));
 
     // Said twice is not said wrong.
-    assert_eq!(world.run(&["drain", "greeter", "a"]).stdout, "a drained, 0 calls in flight\n");
+    drains(world, "a");
 
-    let ran = world.run(&["undrain", "greeter", "a"]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "a takes calls again, 0 calls in flight\n"));
+    takes_back(world, "a");
     assert_eq!((weight(world, "a"), candidates(world).as_str()), (serde_json::Value::Null, "a\nb\n"));
     while client.answerer() != "a" {}
 
