@@ -3,6 +3,7 @@
 //! One task (`run`) is the only writer. It follows the source of nodes and the links' news, and publishes a new [`State`]
 //! for each change; calls read the state and, if there is nobody to call, wait for the next one.
 
+mod dial;
 mod health;
 mod totals;
 mod usage;
@@ -29,6 +30,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
+pub(crate) use self::dial::{fitness, fixed_node};
 use self::{totals::Totals, usage::Usage};
 use super::{
     AttemptCounts, ChannelMeter, HealthCheck, NodeState,
@@ -42,8 +44,6 @@ use super::{
 
 /// Most addresses called outside the registry at the same time.
 const PINNED_MAX: usize = 32;
-/// What a node must speak, if it says what it speaks.
-const PROTOCOL: &str = "grpc";
 /// An odd constant that spreads consecutive numbers over all of 64 bits (2^64 divided by the golden ratio).
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -469,32 +469,6 @@ impl Roster {
 )]
 fn since_epoch() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
-}
-
-/// The node that an address alone amounts to.
-pub(crate) fn fixed_node(
-    service: &ServiceName,
-    address: &Address,
-    weight: Option<u16>,
-) -> callsign_core::Result<Arc<Node>> {
-    let address = address.to_string();
-    let node = Node::builder(service.as_str(), address.clone(), address);
-    let node = match weight {
-        Some(weight) => node.weight(weight),
-        None => node,
-    };
-    Ok(Arc::new(node.build()?))
-}
-
-/// The node's address, if this channel can call it.
-pub(crate) fn fitness(node: &Node) -> Result<Address, String> {
-    match node.metadata().get(keys::PROTOCOL) {
-        Some(protocol) if protocol != PROTOCOL => {
-            return Err(format!("{} speaks {protocol}, and this channel speaks {PROTOCOL}", node.id()));
-        }
-        _ => {}
-    }
-    node.dial_address().map_err(|error| format!("{}: {error}", node.id()))
 }
 
 #[cfg(test)]
