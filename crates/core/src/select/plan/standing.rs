@@ -67,7 +67,8 @@ impl Plan {
             if share > 0.0 {
                 return Standing::Candidate { share, instead: instead.cloned(), despite };
             }
-            let reason = own.or(reason).unwrap_or_else(|| self.elsewhere(shape, node, request));
+            // The pool that has calls for it knows best: verdicts may count for nothing there, and for something among all.
+            let reason = reason.or(own).unwrap_or_else(|| self.elsewhere(shape, node, request));
             Standing::PassedOver(reason)
         };
         members.iter().enumerate().map(standing).collect()
