@@ -307,7 +307,8 @@ impl<T> Slate<T> {
         self.pick_by(&plan, request, rng)
     }
 
-    #[inline]
+    /// Always in place: what it returns has no room in registers, and to hand it over through memory takes as long as a random pick.
+    #[inline(always)]
     fn pick_by<W: Witness>(
         &self,
         plan: &Plan,
