@@ -73,6 +73,19 @@ pub(crate) fn unary(settings: &Settings) -> Report {
     )
 }
 
+/// Calls that the channel remembers, and calls that it does not. The difference is small, so there are more runs of it.
+pub(crate) fn remembered(settings: &Settings) -> Report {
+    compare(
+        "What it costs to remember calls",
+        &Settings { repeats: settings.repeats * 3, ..*settings },
+        &[Way::Callsign, Way::CallsignForgetful],
+        &[
+            ("1 in flight", Load::Unary { inflight: 1, bytes: 16 }),
+            ("64 in flight", Load::Unary { inflight: 64, bytes: 16 }),
+        ],
+    )
+}
+
 /// Large messages and reply streams.
 pub(crate) fn streams(settings: &Settings) -> Report {
     let ways = [Way::Callsign, Way::TonicBalanced, Way::TonicOne];

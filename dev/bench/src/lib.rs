@@ -25,8 +25,9 @@ type Benchmark = (&'static str, &'static str, fn(&Settings) -> frame::Report);
 /// What has been allocated, where the program has it for its global allocator; else always nothing.
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-const BENCHMARKS: [Benchmark; 21] = [
+const BENCHMARKS: [Benchmark; 22] = [
     ("calls", "unary calls, beside tonic's channels, hyper and bare h2", calls::unary),
+    ("remember", "calls that the channel remembers, beside calls that it does not", calls::remembered),
     ("streams", "large messages and reply streams, beside tonic's channels", calls::streams),
     ("pick", "choosing a node, by each strategy, beside tower's balancer", pick::run),
     ("slates", "publishing that a node has come or gone, with up to 10,000 nodes", slates::run),
