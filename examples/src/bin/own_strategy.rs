@@ -7,7 +7,7 @@
 
 #![expect(clippy::print_stdout, reason = "what an example has to show, it prints")]
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use callsign::{
     CallOptions, CallReport, Channel, Server,
@@ -87,7 +87,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .strategy(Strategy::Custom(Arc::new(Youngest)))
             .filter(Filter::Custom(Arc::new(InService)))
             .build()?;
-        let called = call(channel, nodes.len()).await;
+        let called = call(channel).await;
         nodes.iter().for_each(Handle::shutdown);
         called
     };
@@ -97,10 +97,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn call(channel: Channel, nodes: usize) -> Result<(), Box<dyn std::error::Error>> {
+async fn call(channel: Channel) -> Result<(), Box<dyn std::error::Error>> {
     // Until all are connected the strategy chooses among those that are.
-    while channel.nodes().iter().filter(|node| node.connections > 0).count() < nodes {
-        tokio::task::yield_now().await;
+    if !channel.settled(Duration::from_secs(10)).await {
+        return Err("not all nodes could be reached in time".into());
     }
     let mut client = GreeterClient::new(channel);
     let mut calls: BTreeMap<String, u32> = BTreeMap::new();
