@@ -1,7 +1,7 @@
 //! Why a call that was made went where it went: what the channel remembers of it, in words.
 //!
-//! What is said of the nodes that were passed over is what [`explain`](super::explain) says of the next call, by the snapshot that
-//! this one was made by.
+//! What is said of the nodes that were passed over is what [`explain`](super::explain) says of the next call, as they were when this
+//! one was made.
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
@@ -253,8 +253,13 @@ fn said(end: &End) -> String {
     }
 }
 
+/// A time as programs get it.
+pub(super) fn whole_micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 fn micros<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+    serializer.serialize_u64(whole_micros(*duration))
 }
 
 #[expect(clippy::ref_option, reason = "serde gives it so")]

@@ -8,6 +8,7 @@ use callsign_core::{
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
+use super::call::whole_micros;
 use crate::client::{
     decisions::{Choice, Record},
     timeout::Readable,
@@ -68,13 +69,12 @@ impl fmt::Display for NodeSeen {
 /// For people and programs: times are whole microseconds.
 impl Serialize for NodeSeen {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let mut fields = serializer.serialize_struct("NodeSeen", 6)?;
         fields.serialize_field("node", self.node.as_str())?;
         fields.serialize_field("chosen", &self.chosen)?;
-        fields.serialize_field("cost_us", &self.cost.map(micros))?;
+        fields.serialize_field("cost_us", &self.cost.map(whole_micros))?;
         fields.serialize_field("inflight", &self.inflight)?;
-        fields.serialize_field("expected_us", &self.expected().map(micros))?;
+        fields.serialize_field("expected_us", &self.expected().map(whole_micros))?;
         fields.serialize_field("against", &self.against.as_ref().map(ToString::to_string))?;
         fields.end()
     }
