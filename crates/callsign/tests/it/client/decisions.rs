@@ -205,6 +205,20 @@ async fn what_a_choice_saw_is_remembered_and_leads_to_the_same_node_again() {
 }
 
 #[tokio::test]
+async fn the_latest_calls_come_first_and_no_more_than_are_asked_for() {
+    let server = server().await;
+    let channel = settled(fixed([("a", server.handle.local_addr())]).remembered_calls(4)).await;
+    let mut ids = Vec::new();
+    for _ in 0..6 {
+        ids.push(call(&channel, CallOptions::new()).await.id);
+    }
+    ids.reverse();
+    let explained = |most| channel.explain_calls(most).iter().map(|made| made.id).collect::<Vec<_>>();
+    assert_eq!(explained(2), ids[..2]);
+    assert_eq!(explained(100), ids[..4], "there is room for four");
+}
+
+#[tokio::test]
 async fn what_made_the_difference_between_two_nodes_is_shown() {
     let (slow, quick) = (server().await, server().await);
     let addresses = [("slow", slow.handle.local_addr()), ("quick", quick.handle.local_addr())];
