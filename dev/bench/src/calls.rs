@@ -9,6 +9,7 @@
 mod client;
 mod measure;
 mod server;
+mod turns;
 mod way;
 
 use std::{
@@ -18,8 +19,11 @@ use std::{
 };
 
 pub(crate) use self::client::main as client_main;
-pub(crate) use self::server::main as server_main;
 use self::{client::Load, way::Way};
+pub(crate) use self::{
+    server::main as server_main,
+    turns::{main as turns_main, remembered},
+};
 use crate::frame::{Comparison, Metric, Report, Settings};
 
 /// The generated service.
@@ -69,19 +73,6 @@ pub(crate) fn unary(settings: &Settings) -> Report {
             ("1 in flight", Load::Unary { inflight: 1, bytes: 16 }),
             ("64 in flight", Load::Unary { inflight: 64, bytes: 16 }),
             ("256 in flight", Load::Unary { inflight: 256, bytes: 16 }),
-        ],
-    )
-}
-
-/// Calls that the channel remembers, and calls that it does not. The difference is small, so there are more runs of it.
-pub(crate) fn remembered(settings: &Settings) -> Report {
-    compare(
-        "What it costs to remember calls",
-        &Settings { repeats: settings.repeats * 3, ..*settings },
-        &[Way::Callsign, Way::CallsignForgetful],
-        &[
-            ("1 in flight", Load::Unary { inflight: 1, bytes: 16 }),
-            ("64 in flight", Load::Unary { inflight: 64, bytes: 16 }),
         ],
     )
 }

@@ -89,6 +89,7 @@ pub fn child(args: &[String]) -> Option<ExitCode> {
     match args.split_first()? {
         (first, _) if first == "--serve" => calls::server_main(),
         (first, rest) if first == "--client" => calls::client_main(rest),
+        (first, rest) if first == "--turns" => calls::turns_main(rest),
         (first, rest) if first == local::CHILD => return Some(local::child(rest)),
         (first, rest) => return fleet::child(first, rest),
     }

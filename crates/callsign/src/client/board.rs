@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     attempt::{Aside, Berth, Told},
-    decisions::{Choice, Fate, Record, Taken, Why},
+    decisions::{Choice, Fate, Taken, Why},
     explain,
     failure::Failure,
     journey::{Journey, Phase},
@@ -144,10 +144,7 @@ impl Journey {
         };
         let seed = roster.draw_seed();
         let request = PickRequest { filters: Some(&options.filters), exclude: &exclude, hash: options.hash };
-        let mut notes = match options.place() {
-            None => plan.decisions().write(plan.id, Record::take_notes),
-            Some(_) => None,
-        };
+        let mut notes = (plan.id.is_some() && options.place().is_none()).then(Notes::default);
         let mut found = find(plan, &state, &request, seed, since, notes.as_mut());
         let choice = plan.decisions().write(plan.id, |record| {
             let found = match &found {
@@ -160,8 +157,8 @@ impl Journey {
             record.add(Choice {
                 state: Arc::downgrade(&state),
                 why,
-                after: since.saturating_duration_since(self.since),
-                exclude: exclude.to_vec(),
+                at: since,
+                exclude: exclude.as_ref().into(),
                 seed,
                 notes,
                 found,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use callsign_core::{Error, select::Outcome};
 use http::{HeaderMap, Request, Response, header::CONTENT_TYPE};
 use http_body::Body;
-use tokio::time::{Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::{
     attempt::{Answer, Head},
@@ -93,7 +93,7 @@ impl Abandoned<'_> {
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
         if let Some(plan) = self.0 {
-            plan.decisions().write(plan.id, |record| record.end(Outcome::Cancelled, None));
+            plan.decisions().write(plan.id, |record| record.end(Outcome::Cancelled, None, Instant::now()));
         }
     }
 }
@@ -125,9 +125,7 @@ fn refuse(plan: &Plan, grpc: bool, failure: Failure) -> Result<Response<Response
     }
     let mut response = failure.into_response();
     if let Some(id) = plan.id {
-        let mut extensions = std::mem::take(response.extensions_mut());
-        id.sign(response.headers_mut(), &mut extensions);
-        *response.extensions_mut() = extensions;
+        id.sign(response.headers_mut());
     }
     Ok(response)
 }

@@ -196,7 +196,7 @@ impl Channel {
     /// Says why a call that was made went where it went, or failed: the nodes that were chosen, what came of each, and what was against
     /// the others. `None` for a call that is remembered no more ([`ChannelBuilder::remembered_calls`]).
     ///
-    /// A response has its call's id among its extensions. What is said is as it was when the node was chosen; what a choice saw of the
+    /// A response has its call's id ([`CallId::of`](super::CallId::of)). What is said is as it was when the node was chosen; what a choice saw of the
     /// nodes is found by making it again from what was noted of it. Details of a node's connection and health, such as an error's words,
     /// are those of now.
     ///
@@ -204,7 +204,7 @@ impl Channel {
     /// # async fn example(channel: callsign::Channel, response: http::Response<()>) {
     /// use callsign::client::{CallId, CallRef};
     ///
-    /// let call = response.extensions().get::<CallId>().map_or(CallRef::Last, |id| CallRef::Id(*id));
+    /// let call = CallId::of(response.headers()).map_or(CallRef::Last, CallRef::Id);
     /// if let Some(explanation) = channel.explain_call(call) {
     ///     println!("{explanation}");
     ///     // greeter-1 took the call and answered after 842 µs; greeter-2 was passed over: it is ejected: 5 calls failed in a row

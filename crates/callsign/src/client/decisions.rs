@@ -21,11 +21,11 @@ use std::{
 };
 
 use callsign_core::{Error, Result};
-use http::{Extensions, HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 
 pub use self::record::Why;
-pub(crate) use self::record::{Asked, Choice, End, Fate, Record, Said, Taken};
+pub(crate) use self::record::{Asked, Choice, End, Fate, Lost, Record, Said, Taken};
 use super::{names, roster::State};
 
 /// Snapshots kept at most, and nodes in all of them together; the last is kept whatever its size.
@@ -34,7 +34,7 @@ const NODES_MAX: usize = 16_384;
 
 /// What tells one call of a channel from its others: a number that grows from 1.
 ///
-/// A response has it among its extensions, and as the header `callsign-call-id`, which never goes over the wire.
+/// A response has it as the header `callsign-call-id`, which never goes over the wire: [`CallId::of`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct CallId(NonZeroU64);
@@ -68,10 +68,27 @@ impl CallId {
         NonZeroU64::new(number).map(Self)
     }
 
+    /// That of the call that these are the headers of the response to. With tonic they are the metadata of a response or of a status:
+    ///
+    /// ```
+    /// use callsign::client::CallId;
+    ///
+    /// # let mut status = tonic::Status::unavailable("no node");
+    /// # status.metadata_mut().insert("callsign-call-id", 42.into());
+    /// let id = CallId::of(status.metadata().as_ref());
+    /// assert_eq!(id, CallId::new(42));
+    /// ```
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        headers.get(&names::CALL_ID)?.to_str().ok()?.parse().ok()
+    }
+
     /// Puts it on a response, where nothing from the wire takes its place.
-    pub(crate) fn sign(self, headers: &mut HeaderMap, extensions: &mut Extensions) {
-        headers.insert(&names::CALL_ID, HeaderValue::from(self.0.get()));
-        extensions.insert(self);
+    pub(crate) fn sign(self, headers: &mut HeaderMap) {
+        // Made from text a value is one allocation, made from a number it is two. Digits are always a value.
+        if let Ok(value) = HeaderValue::from_str(itoa::Buffer::new().format(self.0.get())) {
+            headers.insert(&names::CALL_ID, value);
+        }
     }
 }
 

@@ -228,7 +228,7 @@ impl Journey {
         let said = outcome.and_then(|_| response::said_in(&parts.headers));
         // Without a ring a header of that name is not ours either.
         match id {
-            Some(id) => id.sign(&mut parts.headers, &mut parts.extensions),
+            Some(id) => id.sign(&mut parts.headers),
             None => drop(parts.headers.remove(&names::CALL_ID)),
         }
         let Berth { aside: _, link, ticket, method, since, choice, connection } = berth;

@@ -11,7 +11,7 @@ use super::{
     Code, RetryPolicy,
     attempt::Berth,
     channel::{Channel, Settings},
-    decisions::{Asked, CallId, Decisions, Fate},
+    decisions::{Asked, CallId, Decisions, Fate, Lost},
     failure::Failure,
     methods::{Hedging, Rule},
     options::CallOptions,
@@ -75,8 +75,8 @@ impl Plan {
     /// Writes down that an attempt has not led to the call's answer.
     pub(super) fn lost(&self, berth: &Berth, outcome: Outcome, reason: &str) {
         self.decisions().write(self.id, |record| {
-            let after = record.elapsed();
-            record.settle(berth.choice, Fate::Lost { outcome, reason: reason.to_owned(), after });
+            let lost = Lost { outcome, reason: reason.to_owned(), at: Instant::now() };
+            record.settle(berth.choice, Fate::Lost(Box::new(lost)));
         });
     }
 

@@ -114,8 +114,9 @@ impl ResponseBody {
         self.stream = None;
         self.tell(trailers);
         let Some(mut call) = self.call.take() else { return };
+        let now = Instant::now();
         if let Some(trailers) = trailers {
-            call.link.read(trailers, Instant::now());
+            call.link.read(trailers, now);
         }
         let told = trailers.and_then(outcome_of_trailers);
         let outcome = match told.or(call.outcome) {
@@ -125,7 +126,7 @@ impl ResponseBody {
             None => Outcome::Success,
         };
         call.mark(outcome);
-        call.conclude(outcome, trailers.and_then(said_in));
+        call.conclude(outcome, trailers.and_then(said_in), now);
     }
 
     /// The stream broke, or its time is over: the caller gets a status where it expects one, else an error.
@@ -137,7 +138,7 @@ impl ResponseBody {
         }
         if let Some(mut call) = self.call.take() {
             let now = Instant::now();
-            call.conclude(outcome, Some((failure.code, failure.message.clone())));
+            call.conclude(outcome, Some((failure.code, failure.message.clone())), now);
             call.link.mark(&call.ticket, call.method, outcome, call.latency + (now - call.at), now);
             if outcome == Outcome::DeadlineExceeded
                 && let Some(connection) = &call.connection
@@ -211,7 +212,7 @@ impl Drop for ResponseBody {
     fn drop(&mut self) {
         if let Some(mut call) = self.call.take() {
             call.mark(Outcome::Cancelled);
-            call.conclude(Outcome::Cancelled, None);
+            call.conclude(Outcome::Cancelled, None, Instant::now());
         }
     }
 }
@@ -230,12 +231,12 @@ impl Call {
     }
 
     /// Writes down what came of the call.
-    fn conclude(&mut self, outcome: Outcome, said: Option<Said>) {
+    fn conclude(&mut self, outcome: Outcome, said: Option<Said>, now: Instant) {
         let said = said.or_else(|| self.trace.said.take());
         let Trace { id, choice, .. } = self.trace;
         self.channel.roster().decisions.write(id, |record| {
             record.settle(choice, Fate::Answered);
-            record.end(outcome, said);
+            record.end(outcome, said, now);
         });
     }
 

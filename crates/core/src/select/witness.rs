@@ -80,6 +80,7 @@ impl Witness for Noting<'_> {
         self.rng
     }
 
+    #[inline(always)]
     fn see<S: Sight>(&mut self, look: impl FnOnce() -> S) -> S {
         let sight = look();
         self.notes.add(sight.bytes().as_ref());

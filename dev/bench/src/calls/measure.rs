@@ -23,12 +23,14 @@ impl Used {
         Self { cpu: Duration::from_micros(micros.unsigned_abs()), allocations: allocations + reallocations }
     }
 
+    /// CPU time and allocations between two moments.
+    pub(crate) fn since(self, since: Self) -> (Duration, usize) {
+        (self.cpu - since.cpu, self.allocations - since.allocations)
+    }
+
     /// Microseconds of CPU and allocations, each per call, between two moments.
     pub(crate) fn per_call(self, since: Self, calls: u64) -> [f64; 2] {
-        let calls = calls as f64;
-        [
-            (self.cpu - since.cpu).as_secs_f64() * 1e6 / calls,
-            (self.allocations - since.allocations) as f64 / calls,
-        ]
+        let ((cpu, allocations), calls) = (self.since(since), calls as f64);
+        [cpu.as_secs_f64() * 1e6 / calls, allocations as f64 / calls]
     }
 }

@@ -11,6 +11,7 @@ use callsign_core::{
 };
 use http::uri::PathAndQuery;
 use serde::Serialize;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::CallId;
@@ -25,6 +26,9 @@ use crate::client::{
 const CHOICES_MAX: usize = 8;
 
 /// One call: what it asked for, which nodes were chosen for it, and what came of it.
+///
+/// The ring's memory is cold when its turn comes again, so what counts is how much of it a usual call touches: this is one piece, and what
+/// only few calls have lies elsewhere.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Record {
     /// None for a place that no call has had yet.
@@ -32,13 +36,12 @@ pub(crate) struct Record {
     pub(crate) since: Option<Instant>,
     pub(crate) path: Option<PathAndQuery>,
     pub(crate) asked: Asked,
-    pub(crate) choices: Vec<Choice>,
+    /// Most calls make one.
+    pub(crate) choices: SmallVec<[Choice; 1]>,
     /// How many more choices there were before these.
     pub(crate) forgotten: u32,
     /// None while the call is under way.
     pub(crate) end: Option<End>,
-    /// Notes whose memory is to be used again.
-    spare: Notes,
 }
 
 /// What a call asks of its nodes.
@@ -56,10 +59,9 @@ pub(crate) struct Choice {
     /// The snapshot that it was made by.
     pub(crate) state: Weak<State>,
     pub(crate) why: Why,
-    /// When, from the start of the call.
-    pub(crate) after: Duration,
+    pub(crate) at: Instant,
     /// Nodes that were not to be taken again.
-    pub(crate) exclude: Vec<NodeId>,
+    pub(crate) exclude: Box<[NodeId]>,
     /// What its random numbers follow from.
     pub(crate) seed: u64,
     /// What it went by; none if the call named its node, or somebody had the record in hand.
@@ -101,11 +103,15 @@ pub(crate) enum Fate {
     /// It gave the call's answer.
     Answered,
     /// It did not, and this is how its attempt ended.
-    Lost {
-        outcome: Outcome,
-        reason: String,
-        after: Duration,
-    },
+    Lost(Box<Lost>),
+}
+
+/// How an attempt ended that did not give the call's answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Lost {
+    pub(crate) outcome: Outcome,
+    pub(crate) reason: String,
+    pub(crate) at: Instant,
 }
 
 /// What came of a call.
@@ -116,8 +122,7 @@ pub(crate) struct End {
     pub(crate) code: Option<Code>,
     /// What was said with it.
     pub(crate) message: String,
-    /// How long the call took.
-    pub(crate) after: Duration,
+    pub(crate) at: Instant,
 }
 
 /// A status with its message.
@@ -126,35 +131,22 @@ pub(crate) type Said = (Code, String);
 // === impl Record ===
 
 impl Record {
-    /// Makes room for another call. The memory for its choices stays, and that for the notes of one, which is what most calls make.
-    pub(super) fn reset(&mut self, id: CallId) {
-        if let Some(choice) = self.choices.pop() {
-            self.spare(choice);
-        }
-        self.choices.clear();
-        let Self { choices, spare, .. } = std::mem::take(self);
-        *self = Self { id: Some(id), choices, spare, ..Self::default() };
-    }
-
-    /// Notes for the next choice.
-    pub(crate) fn take_notes(&mut self) -> Notes {
-        std::mem::take(&mut self.spare)
-    }
-
-    /// Keeps the notes of a choice that is not remembered.
-    fn spare(&mut self, choice: Choice) {
-        if let Some(notes) = choice.notes {
-            self.spare = notes;
-        }
+    /// Makes room for another call.
+    pub(super) fn reset(&mut self, new: CallId) {
+        let Self { id, since, path, asked, choices, forgotten, end } = self;
+        *id = Some(new);
+        (*since, *path, *end) = (None, None, None);
+        *asked = Asked::default();
+        choices.clear();
+        *forgotten = 0;
     }
 
     /// Adds a choice, and gives its number. Of those that found nobody, one after the other, the last one is kept.
     pub(crate) fn add(&mut self, choice: Choice) -> u32 {
-        if let Some(fruitless) = self.choices.pop_if(|last| last.found.is_err()) {
-            self.spare(fruitless);
+        if self.choices.last().is_some_and(|last| last.found.is_err()) {
+            self.choices.pop();
         } else if self.choices.len() == CHOICES_MAX {
-            let oldest = self.choices.remove(0);
-            self.spare(oldest);
+            self.choices.remove(0);
             self.forgotten += 1;
         }
         self.choices.push(choice);
@@ -171,9 +163,9 @@ impl Record {
         }
     }
 
-    /// How long the call has taken so far.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.since.map(|since| since.elapsed()).unwrap_or_default()
+    /// How long the call had taken by then.
+    pub(crate) fn until(&self, at: Instant) -> Duration {
+        self.since.map(|since| at.saturating_duration_since(since)).unwrap_or_default()
     }
 
     /// The call has failed on our side.
@@ -183,17 +175,16 @@ impl Record {
             Code::DeadlineExceeded => Outcome::DeadlineExceeded,
             _ => Outcome::Failure,
         };
-        self.end(outcome, Some((*code, message.clone())));
+        self.end(outcome, Some((*code, message.clone())), Instant::now());
     }
 
     /// The call has ended, unless it had before.
-    pub(crate) fn end(&mut self, outcome: Outcome, said: Option<Said>) {
+    pub(crate) fn end(&mut self, outcome: Outcome, said: Option<Said>, at: Instant) {
         if self.end.is_some() {
             return;
         }
-        let after = self.elapsed();
         let (code, message) = said.map_or((None, String::new()), |(code, message)| (Some(code), message));
-        self.end = Some(End { outcome, code, message, after });
+        self.end = Some(End { outcome, code, message, at });
     }
 }
 

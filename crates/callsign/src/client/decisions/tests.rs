@@ -1,6 +1,7 @@
 use std::sync::Barrier;
 
 use callsign_core::select::Outcome;
+use tokio::time::Instant;
 
 use super::*;
 
@@ -17,9 +18,9 @@ fn only_the_last_calls_are_remembered() {
     assert_eq!(ring.read(CallRef::Last).unwrap().id, ids.last().copied());
 
     // One that is remembered no more writes into nobody else's place.
-    assert_eq!(ring.write(Some(ids[0]), |record| record.end(Outcome::Success, None)), None);
+    assert_eq!(ring.write(Some(ids[0]), |record| record.end(Outcome::Success, None, Instant::now())), None);
     assert_eq!((ends(&ring, CallRef::Id(ids[4])), ring.missed()), (Some(false), 1));
-    ring.write(Some(ids[4]), |record| record.end(Outcome::Success, None)).unwrap();
+    ring.write(Some(ids[4]), |record| record.end(Outcome::Success, None, Instant::now())).unwrap();
     assert_eq!(ends(&ring, CallRef::Id(ids[4])), Some(true));
 }
 

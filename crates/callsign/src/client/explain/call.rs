@@ -108,7 +108,7 @@ impl CallExplanation {
         replays: &[ReplayedChoice],
         nodes: Vec<NodeExplanation>,
     ) -> Option<Self> {
-        let Record { id, since, path, asked, choices, forgotten, end, .. } = record;
+        let Record { id, since, path, asked, choices, forgotten, end } = record;
         Some(Self {
             summary: summary(record, &nodes),
             id: (*id)?,
@@ -118,9 +118,9 @@ impl CallExplanation {
             key: asked.hash,
             strategy: roster.strategy.name().into(),
             ago: since.map(|since| Instant::now() - since).unwrap_or_default(),
-            attempts: choices.iter().zip(replays).map(AttemptExplanation::new).collect(),
+            attempts: choices.iter().zip(replays).map(|made| AttemptExplanation::new(record, made)).collect(),
             forgotten: *forgotten,
-            outcome: end.as_ref().map(CallOutcome::new),
+            outcome: end.as_ref().map(|end| CallOutcome::new(record, end)),
             nodes,
         })
     }
@@ -138,18 +138,18 @@ impl fmt::Display for CallExplanation {
 // === impl AttemptExplanation ===
 
 impl AttemptExplanation {
-    fn new((choice, replay): (&Choice, &ReplayedChoice)) -> Self {
+    fn new(record: &Record, (choice, replay): (&Choice, &ReplayedChoice)) -> Self {
         let taken = choice.found.as_ref().ok();
         Self {
             why: choice.why,
             node: taken.map(|taken| taken.id.clone()),
-            after: choice.after,
+            after: record.until(choice.at),
             seed: choice.seed,
             inflight: taken.map(|taken| taken.inflight),
             instead: taken.and_then(|taken| taken.instead.clone()),
             fate: fate(choice).into_owned(),
-            lost: match choice.fate {
-                Fate::Lost { after, .. } => Some(after),
+            lost: match &choice.fate {
+                Fate::Lost(lost) => Some(record.until(lost.at)),
                 _ => None,
             },
             seen: replay.seen.clone(),
@@ -180,7 +180,7 @@ impl fmt::Display for AttemptExplanation {
 // === impl CallOutcome ===
 
 impl CallOutcome {
-    fn new(end: &End) -> Self {
+    fn new(record: &Record, end: &End) -> Self {
         let word = match end.outcome {
             Outcome::Success => "answered",
             Outcome::Overloaded { .. } => "overloaded",
@@ -189,7 +189,7 @@ impl CallOutcome {
             _ => "failed",
         };
         let status = end.code.map(|code| code.to_string());
-        Self { word, status, message: end.message.clone(), elapsed: end.after }
+        Self { word, status, message: end.message.clone(), elapsed: record.until(end.at) }
     }
 }
 
@@ -197,7 +197,7 @@ impl CallOutcome {
 fn fate(choice: &Choice) -> Cow<'_, str> {
     match (&choice.found, &choice.fate) {
         (Err(why), _) => Cow::Borrowed(why),
-        (Ok(_), Fate::Lost { reason, .. }) => Cow::Borrowed(reason),
+        (Ok(_), Fate::Lost(lost)) => Cow::Borrowed(&lost.reason),
         (Ok(_), Fate::Unused(why)) => Cow::Owned(format!("nothing was sent, since {why}")),
         (Ok(_), Fate::Answered) => Cow::Borrowed("it answered"),
         (Ok(_), Fate::UnderWay) => Cow::Borrowed("it has the request"),
@@ -216,11 +216,11 @@ fn summary(record: &Record, nodes: &[NodeExplanation]) -> String {
             Some(why) => format!("the call waits for a node: {why}"),
             None => "the call has only just begun".to_owned(),
         },
-        (Some(End { outcome: Outcome::Cancelled, code: None, after, .. }), _, at) => {
+        (Some(end @ End { outcome: Outcome::Cancelled, code: None, .. }), _, at) => {
             let at = at.map_or(String::new(), |node| format!(" at {node}"));
-            format!("the caller gave the call{at} up after {}", Readable(*after))
+            format!("the caller gave the call{at} up after {}", Readable(record.until(end.at)))
         }
-        (Some(end), Some(node), _) => format!("{node} took the call and {}", said(end)),
+        (Some(end), Some(node), _) => format!("{node} took the call and {}", said(record, end)),
         (Some(end), None, _) => match end.code {
             // What the caller was told, with all that was tried.
             Some(code) => return format!("the call failed with {code}: {}", end.message),
@@ -228,9 +228,7 @@ fn summary(record: &Record, nodes: &[NodeExplanation]) -> String {
         },
     };
     let lost = sent().filter_map(|choice| match &choice.fate {
-        Fate::Lost { outcome, reason, .. } if *outcome != Outcome::Cancelled => {
-            Some((id_of(choice)?, reason))
-        }
+        Fate::Lost(lost) if lost.outcome != Outcome::Cancelled => Some((id_of(choice)?, &lost.reason)),
         _ => None,
     });
     let lost: Vec<_> = lost.collect();
@@ -243,8 +241,8 @@ fn summary(record: &Record, nodes: &[NodeExplanation]) -> String {
     text + &passed_over(nodes, "was passed over")
 }
 
-fn said(end: &End) -> String {
-    let after = Readable(end.after);
+fn said(record: &Record, end: &End) -> String {
+    let after = Readable(record.until(end.at));
     match (end.code, end.outcome) {
         (None | Some(Code::Ok), Outcome::Success) => format!("answered after {after}"),
         (Some(code), _) if end.message.is_empty() => format!("answered {code} after {after}"),

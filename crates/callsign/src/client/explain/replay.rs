@@ -115,12 +115,12 @@ impl ReplayedChoice {
                 "it leads to {leads} and not to {went}, so a filter of one's own has changed its mind"
             ));
         }
-        let picked = record.since.map(|since| since + choice.after);
+        let picked = choice.at;
         let tried = |index| choice.exclude.contains(id(index)).then_some(PassedOver::Tried);
         let seen = |look: &Look| NodeSeen {
             node: id(look.member).clone(),
             chosen: replay.picked == Some(look.member),
-            cost: picked.and_then(|picked| look.cost(picked)),
+            cost: look.cost(picked),
             inflight: look.inflight,
             against: look.against.clone().or_else(|| tried(look.member)),
         };

@@ -25,11 +25,11 @@ async fn call(channel: &Channel, options: CallOptions) -> CallExplanation {
     let made = soon("the call", GreeterClient::new(channel.clone()).hello(with(options, "x"))).await;
     let id = match &made {
         Ok(reply) => {
-            let id = *reply.extensions().get::<CallId>().expect("an id among the extensions");
+            let id = CallId::of(reply.metadata().as_ref()).expect("an id");
             assert_eq!(reply.metadata().get("callsign-call-id").unwrap(), &id.to_string());
             id
         }
-        Err(status) => status.metadata().get("callsign-call-id").unwrap().to_str().unwrap().parse().unwrap(),
+        Err(status) => CallId::of(status.metadata().as_ref()).expect("an id"),
     };
     drop(made);
     let explanation = channel.explain_call(CallRef::Id(id)).expect("it is remembered");
@@ -352,8 +352,6 @@ async fn a_channel_that_remembers_nothing_puts_no_id_on_replies() {
     let channel = settled(fixed([("a", server.handle.local_addr())]).remembered_calls(0)).await;
     let mut client = GreeterClient::new(channel.clone());
     let reply = soon("the reply", client.hello(with(CallOptions::new(), "x"))).await.unwrap();
-    assert!(
-        reply.extensions().get::<CallId>().is_none() && reply.metadata().get("callsign-call-id").is_none()
-    );
+    assert!(reply.metadata().get("callsign-call-id").is_none());
     assert!(channel.explain_call(CallRef::Last).is_none());
 }

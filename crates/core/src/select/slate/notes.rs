@@ -3,18 +3,21 @@
 use super::{Found, NoPick, PickRequest, Picked, Slate};
 use crate::select::{Rng, witness::Noting};
 
-/// Bytes that there is room for at once: those of eight nodes that are compared by their costs.
-const SEEN_USUALLY: usize = 128;
+/// Bytes that notes have room for in themselves: those of four nodes that are compared by their costs.
+const SEEN_USUALLY: usize = 64;
 
 /// What one pick went by: where its chance began, and what it saw of loads and of whose turn it is.
 ///
 /// With the slate and the request, neither of which changes, that is all it takes to make the pick again: [`Slate::replay`]. Notes that
 /// are used for another pick keep the memory that they have.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Notes {
     pub(super) seed: u64,
-    /// In the order of seeing.
-    pub(super) seen: Vec<u8>,
+    /// What was seen first, in the order of seeing, and how much of it there is.
+    first: [u8; SEEN_USUALLY],
+    count: u8,
+    /// What was seen since there was no room for it there.
+    further: Vec<u8>,
     /// There was more to be seen than there is room for.
     pub(super) is_cut: bool,
     /// The slate keeps no view for the request's filters.
@@ -38,27 +41,60 @@ impl Notes {
     #[cfg(test)]
     pub(super) fn with_one_byte_altered(&self, rng: &mut Rng) -> Self {
         let mut altered = self.clone();
-        match altered.seen.len() {
-            0 => altered.seen.push(0),
-            bytes => altered.seen[rng.usize(..bytes)] ^= rng.u8(1..),
+        let Self { first, count, further, .. } = &mut altered;
+        let mut bytes: Vec<&mut u8> = first[..usize::from(*count)].iter_mut().chain(further).collect();
+        match bytes.len() {
+            0 => altered.add(&[0]),
+            count => *bytes[rng.usize(..count)] ^= rng.u8(1..),
         }
         altered
     }
 
+    /// In the order of seeing.
+    pub(super) fn seen(&self) -> Vec<u8> {
+        [&self.first[..usize::from(self.count)], &self.further].concat()
+    }
+
     fn begin(&mut self, rng: &Rng, plan: &Found<'_>) {
         self.seed = rng.get_seed();
-        self.seen.clear();
-        self.seen.reserve(SEEN_USUALLY);
+        self.count = 0;
+        self.further.clear();
         self.is_cut = false;
         self.is_single = matches!(plan, Found::Single(_));
     }
 
-    #[inline]
+    /// A pick looks often, so this is one store as long as there is room.
+    #[inline(always)]
     pub(in crate::select) fn add(&mut self, seen: &[u8]) {
-        if self.seen.len() + seen.len() <= Self::SEEN_MAX {
-            self.seen.extend_from_slice(seen);
+        let (from, to) = (usize::from(self.count), usize::from(self.count) + seen.len());
+        match self.first.get_mut(from..to) {
+            Some(room) if self.further.is_empty() => {
+                room.copy_from_slice(seen);
+                self.count = to as u8;
+            }
+            _ => self.add_further(seen),
+        }
+    }
+
+    #[cold]
+    fn add_further(&mut self, seen: &[u8]) {
+        if usize::from(self.count) + self.further.len() + seen.len() <= Self::SEEN_MAX {
+            self.further.extend_from_slice(seen);
         } else {
             self.is_cut = true;
+        }
+    }
+}
+
+impl Default for Notes {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            first: [0; SEEN_USUALLY],
+            count: 0,
+            further: Vec::new(),
+            is_cut: false,
+            is_single: false,
         }
     }
 }
@@ -68,7 +104,8 @@ impl Notes {
 impl<T> Slate<T> {
     /// As [`pick`](Self::pick), and notes what it goes by: the same node comes out, whether or not somebody takes notes.
     ///
-    /// It allocates only while the notes have not been used for as long a pick.
+    /// It allocates only for what the notes have no room for: a pick that compares a few nodes needs none, and notes keep what they had to
+    /// make.
     ///
     /// # Errors
     ///

@@ -153,7 +153,8 @@ impl<T> Slate<T> {
             Some(filters) if !filters.is_empty() => self.views.get(filters).ok_or(NoReplay::Astray)?,
             _ => &self.all,
         };
-        let mut showing = Showing::new(Rng::with_seed(notes.seed), &notes.seen);
+        let seen = notes.seen();
+        let mut showing = Showing::new(Rng::with_seed(notes.seed), &seen);
         let choices = self.choices(&mut showing);
         let found = plan.pick(request, choices, self.ramps, &mut showing);
         let picked = found.map(|(candidate, _)| candidate.member as usize);

@@ -1,0 +1,208 @@
+//! What it costs to remember calls: two channels of one process, one that remembers its calls and one that does not, have turns of a
+//! few milliseconds.
+//!
+//! Two processes that do the same differ by more than what is looked for here: by where their memory lies, and by what else the machine
+//! does meanwhile. Turns are so short that all of that hits both alike. What is left of chance is shown by two channels that both do not
+//! remember.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use hdrhistogram::Histogram;
+use tokio::{task::JoinSet, time::Instant};
+
+use super::{
+    Server,
+    measure::Used,
+    pb::{Payload, bench_client::BenchClient},
+    way,
+};
+use crate::frame::{Comparison, Metric, Report, Settings};
+
+/// How long one channel has its turn.
+const TURN: Duration = Duration::from_millis(20);
+/// Share of the time that goes by before anything counts.
+const WARM_UP: f64 = 0.25;
+/// For what share of the time allocations are counted: their number a call hardly varies.
+const COUNTED: f64 = 0.1;
+/// How many times a settings' span one process measures.
+const SPANS: u32 = 100;
+const BYTES: usize = 16;
+/// The turn that ends everything.
+const END: usize = usize::MAX;
+
+const METRICS: [Metric; 6] = [
+    Metric { name: "p50 µs", digits: 1 },
+    Metric { name: "without", digits: 1 },
+    Metric { name: "more %", digits: 2 },
+    Metric { name: "CPU µs/call", digits: 2 },
+    Metric { name: "more", digits: 2 },
+    Metric { name: "more allocs/call", digits: 1 },
+];
+
+/// What is measured of one channel.
+#[derive(Default)]
+struct Sums {
+    cpu: Duration,
+    allocations: usize,
+}
+
+/// The benchmark.
+pub(crate) fn remembered(settings: &Settings) -> Report {
+    let servers: Vec<Server> = (0..super::NODES).map(|_| Server::start()).collect();
+    let addresses: Vec<&str> = servers.iter().map(|server| server.address.as_str()).collect();
+    let span = settings.span * SPANS;
+    let mut comparison = Comparison::new("What it costs to remember calls", METRICS);
+    for inflight in [1, 64] {
+        for (what, places) in [("remembered", None), ("nothing remembered by either", Some(0))] {
+            let addresses = &addresses;
+            comparison.case(format!("{inflight} in flight: {what}"), move || {
+                spawn(inflight, places, span, addresses)
+            });
+        }
+    }
+    comparison.run_cold(settings.repeats)
+}
+
+/// Runs a process, and gives what it measured; then a shorter one that counts what is allocated.
+fn spawn(inflight: usize, places: Option<usize>, span: Duration, addresses: &[&str]) -> Vec<f64> {
+    let counting = std::env::current_exe().expect("the program knows its own path");
+    let [p50, cpu, _, p50_without, cpu_without, _] =
+        run(super::bare_program(), inflight, places, span, addresses);
+    let [_, _, allocations, _, _, allocations_without] =
+        run(counting, inflight, places, span.mul_f64(COUNTED), addresses);
+    vec![
+        p50,
+        p50_without,
+        (p50 / p50_without - 1.0) * 100.0,
+        cpu,
+        cpu - cpu_without,
+        allocations - allocations_without,
+    ]
+}
+
+fn run(
+    program: PathBuf,
+    inflight: usize,
+    places: Option<usize>,
+    span: Duration,
+    addresses: &[&str],
+) -> [f64; 6] {
+    let output = Command::new(program)
+        .arg("--turns")
+        .args([inflight.to_string(), places.map_or("usual".to_owned(), |places| places.to_string())])
+        .arg(span.as_millis().to_string())
+        .args(addresses)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("a client process starts");
+    assert!(output.status.success(), "the client failed");
+    let text = String::from_utf8(output.stdout).expect("it prints text");
+    let numbers: Vec<f64> =
+        text.split_whitespace().map(|number| number.parse().expect("it prints numbers")).collect();
+    numbers.try_into().expect("it prints six")
+}
+
+/// The client process: `--turns INFLIGHT PLACES MILLISECONDS ADDRESS...`
+pub(crate) fn main(args: &[String]) {
+    let [inflight, places, millis, addresses @ ..] = args else {
+        panic!("depth, places, span and addresses are given")
+    };
+    let inflight = inflight.parse().expect("a number of calls");
+    let places = (places != "usual").then(|| places.parse().expect("a number of places"));
+    let span = Duration::from_millis(millis.parse().expect("milliseconds"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let measured = runtime.block_on(measure(inflight, places, span, addresses));
+    println!("{}", measured.map(|number| number.to_string()).join(" "));
+}
+
+async fn measure(inflight: usize, places: Option<usize>, span: Duration, addresses: &[String]) -> [f64; 6] {
+    let (remembering, _registrar) = way::callsign(addresses, |builder| match places {
+        Some(places) => builder.remembered_calls(places),
+        None => builder,
+    })
+    .await;
+    let (forgetful, _registrar) = way::callsign(addresses, |builder| builder.remembered_calls(0)).await;
+    let turn = Arc::new(AtomicUsize::new(0));
+    let mut callers = JoinSet::new();
+    for _ in 0..inflight {
+        let clients = [&remembering, &forgetful].map(|channel| BenchClient::new(channel.clone()));
+        callers.spawn(calls(clients, turn.clone()));
+    }
+    let mut sums = [Sums::default(), Sums::default()];
+    let (since, until) =
+        (Instant::now() + span.mul_f64(WARM_UP), Instant::now() + span.mul_f64(1.0 + WARM_UP));
+    for round in 0.. {
+        let (now, counts) = (Instant::now(), usize::from(Instant::now() >= since));
+        if now >= until {
+            break;
+        }
+        // Of each two rounds, the second goes the other way round.
+        for which in [round % 2, 1 - round % 2] {
+            turn.store(which + 2 * counts, Relaxed);
+            let used = Used::now();
+            tokio::time::sleep(TURN).await;
+            if counts > 0 {
+                sums[which].add(used, Used::now());
+            }
+        }
+    }
+    turn.store(END, Relaxed);
+    let mut all = [(); 2].map(|()| Histogram::<u64>::new(3).expect("a histogram"));
+    while let Some(latencies) = callers.join_next().await {
+        for (all, some) in all.iter_mut().zip(latencies.expect("a caller ends well")) {
+            all.add(some).expect("the same range");
+        }
+    }
+    let [first, second] = [0, 1].map(|which| sums[which].figures(&all[which]));
+    [first[0], first[1], first[2], second[0], second[1], second[2]]
+}
+
+/// Makes calls by the channel whose turn it is, until the end.
+async fn calls(
+    mut clients: [BenchClient<callsign::Channel>; 2],
+    turn: Arc<AtomicUsize>,
+) -> [Histogram<u64>; 2] {
+    let payload = Payload { data: vec![b'x'; BYTES] };
+    let mut latencies = [(); 2].map(|()| Histogram::<u64>::new(3).expect("a histogram"));
+    loop {
+        let now = turn.load(Relaxed);
+        if now == END {
+            return latencies;
+        }
+        let (which, counts) = (now % 2, now >= 2);
+        let since = Instant::now();
+        let reply = clients[which].echo(payload.clone()).await.expect("a reply");
+        assert_eq!(reply.into_inner().data.len(), BYTES);
+        if counts {
+            latencies[which].record(since.elapsed().as_nanos() as u64).expect("in range");
+        }
+    }
+}
+
+// === impl Sums ===
+
+impl Sums {
+    fn add(&mut self, since: Used, until: Used) {
+        let (cpu, allocations) = until.since(since);
+        self.cpu += cpu;
+        self.allocations += allocations;
+    }
+
+    /// The median in microseconds, microseconds of CPU a call, allocations a call.
+    fn figures(&self, latencies: &Histogram<u64>) -> [f64; 3] {
+        let calls = latencies.len() as f64;
+        [
+            latencies.value_at_quantile(0.5) as f64 / 1e3,
+            self.cpu.as_secs_f64() * 1e6 / calls,
+            self.allocations as f64 / calls,
+        ]
+    }
+}
