@@ -44,7 +44,7 @@ fn the_registry_and_its_address_come_from_go_micros_variables_and_flags_win() {
     let sidecar =
         ["register", "shop/till", "--address", &here, "--id", "till-1", "--group", "A", "--", "cat"];
     let mut watch = bed.world.command(&["watch", "-o", "json"]);
-    let mut watch = Running::start(watch.envs(env).stderr(Stdio::null()));
+    let mut watch = Running::watching(watch.envs(env));
     let mut command = bed.world.command(&sidecar);
     let mut node = Running::start(command.envs(env).stdin(Stdio::piped()));
     watch.until(|change| change["event"] == "added" && change["node"]["id"] == "till-1");

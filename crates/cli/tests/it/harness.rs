@@ -122,12 +122,7 @@ impl World {
     /// Starts to watch, as JSON, and waits until what is there already has been told.
     pub(crate) fn watch(&self, args: &[&str]) -> Running {
         let mut command = self.command(&["watch", "-o", "json"]);
-        let mut watch = Running::start(command.args(args).stderr(Stdio::piped()));
-        let mut said = BufReader::new(watch.child.stderr.take().unwrap());
-        let mut line = String::new();
-        said.read_line(&mut line).unwrap();
-        assert!(line.starts_with("watching "), "{line}");
-        watch
+        Running::watching(command.args(args))
     }
 
     /// Starts a node of the service `greeter`, and waits until it is registered.
@@ -187,6 +182,16 @@ impl Running {
         let lines = BufReader::new(child.stdout.take().unwrap());
         let limit = Limit::on(&child);
         Self { child, lines, _limit: limit }
+    }
+
+    /// Starts a watch, and waits until what is there already has been told: what comes from then on is "added".
+    pub(crate) fn watching(command: &mut Command) -> Self {
+        let mut watch = Self::start(command.stderr(Stdio::piped()));
+        let mut said = BufReader::new(watch.child.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert!(line.starts_with("watching "), "{line}");
+        watch
     }
 
     /// The next line of its stdout.
