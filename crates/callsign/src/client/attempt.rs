@@ -14,10 +14,7 @@ use callsign_core::{
     select::{MethodId, Outcome, Ticket},
 };
 use callsign_net::{Connection, Disposition, Incoming, Outgoing, Slot, Status};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header::USER_AGENT,
-    uri::PathAndQuery,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header::USER_AGENT};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -35,7 +32,6 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("callsign/", env!("C
 /// The head of a request, from which each attempt makes its own.
 pub(crate) struct Head {
     method: Method,
-    path: PathAndQuery,
     /// For the first attempt. Most calls make no other.
     headers: Option<HeaderMap>,
     /// The same for the others, as a list: a map costs several times as much to copy.
@@ -94,42 +90,31 @@ pub(crate) struct Answer {
 
 impl Head {
     pub(crate) fn new(parts: http::request::Parts) -> Self {
-        let http::request::Parts { method, uri, mut headers, .. } = parts;
-        let path = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let http::request::Parts { method, mut headers, .. } = parts;
         headers.entry(USER_AGENT).or_insert(AGENT);
         let spare = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        Self { method, path, headers: Some(headers), spare, previous_attempts: 0 }
+        Self { method, headers: Some(headers), spare, previous_attempts: 0 }
     }
 
     /// One for another attempt beside those of this one.
     pub(crate) fn another(&self, previous_attempts: u32) -> Self {
-        let Self { method, path, headers: _, spare, previous_attempts: _ } = self;
-        Self {
-            method: method.clone(),
-            path: path.clone(),
-            headers: None,
-            spare: spare.clone(),
-            previous_attempts,
-        }
+        let Self { method, headers: _, spare, previous_attempts: _ } = self;
+        Self { method: method.clone(), headers: None, spare: spare.clone(), previous_attempts }
     }
 
-    pub(crate) fn path(&self) -> &str {
-        self.path.path()
-    }
-
-    /// `deadline` is when the node is to give up, if the caller has set a time.
-    fn request(&mut self, link: &Link, now: Instant, deadline: Option<Instant>) -> Request<()> {
+    fn request(&mut self, link: &Link, now: Instant, plan: &Plan) -> Request<()> {
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(link.scheme.clone());
         uri.authority = Some(link.authority.clone());
-        uri.path_and_query = Some(self.path.clone());
+        uri.path_and_query = Some(plan.path.clone());
         let mut request = Request::new(());
         *request.method_mut() = self.method.clone();
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.headers.take().unwrap_or_else(|| self.spare.iter().cloned().collect());
         // All three parts are there, which is all that is asked of them.
         *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
-        if let Some(deadline) = deadline {
+        // When the node is to give up, if the caller has set a time.
+        if let Some(deadline) = plan.time.whole() {
             let left = timeout::format(deadline.saturating_duration_since(now));
             request.headers_mut().insert(&names::TIMEOUT, left);
         }
@@ -192,7 +177,7 @@ impl Berth {
 
     /// Not in place: what is changed there would stay in the future of every call.
     fn request(&self, head: &mut Head, plan: &Plan) -> Request<()> {
-        let mut request = head.request(&self.link, self.since, plan.time.whole());
+        let mut request = head.request(&self.link, self.since, plan);
         spans::tell(self.span(), plan, request.headers_mut());
         request
     }

@@ -55,7 +55,7 @@ impl Journey {
         let mut search = Search {
             failed: self.exclude().len(),
             full: 0,
-            since: (self.attempts == 0).then_some(self.since),
+            since: (self.attempts == 0).then_some(plan.since),
         };
         let channel = &plan.channel;
         let mut published = None;
@@ -146,7 +146,7 @@ impl Journey {
         let request = PickRequest { filters: Some(&options.filters), exclude: &exclude, hash: options.hash };
         let mut notes = (plan.id.is_some() && options.place().is_none()).then(Notes::default);
         let mut found = find(plan, &state, &request, seed, since, notes.as_mut());
-        let choice = plan.decisions().write(plan.id, |record| {
+        let choice = plan.write(|record| {
             let found = match &found {
                 Ok((Berth { link, .. }, instead)) => {
                     let inflight = link.load.inflight();
@@ -160,7 +160,8 @@ impl Journey {
                 at: since,
                 exclude: exclude.as_ref().into(),
                 seed,
-                notes,
+                // Taken from here, they are moved once: captured, they would be moved with the closure.
+                notes: notes.take(),
                 found,
                 fate: Fate::UnderWay,
             })

@@ -47,7 +47,7 @@ where
     channel.roster().note_call();
     let grpc = is_grpc(&parts.headers);
     let mut journey = Journey::new();
-    let (plan, refusal) = Plan::new(channel, options, &parts, journey.since);
+    let (plan, refusal) = Plan::new(channel, options, &parts, Instant::now());
     let mut head = Head::new(parts);
     let mut body = Replay::new(body);
     async move {
@@ -93,7 +93,7 @@ impl Abandoned<'_> {
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
         if let Some(plan) = self.0 {
-            plan.decisions().write(plan.id, |record| record.end(Outcome::Cancelled, None, Instant::now()));
+            plan.write(|record| record.end(Outcome::Cancelled, None, Instant::now()));
         }
     }
 }

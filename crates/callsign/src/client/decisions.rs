@@ -45,7 +45,7 @@ pub struct CallId(NonZeroU64);
 pub enum CallRef {
     /// The one of this id.
     Id(CallId),
-    /// The one that began last, by whichever clone of the channel.
+    /// The one that began last, by whichever clone of the channel, of those that have come as far as a choice of a node or an end.
     Last,
 }
 
@@ -123,19 +123,29 @@ impl Decisions {
         }
     }
 
-    /// A call begins; `open` writes down what it asks for. `None` if nothing is remembered.
-    pub(crate) fn begin(&self, open: impl FnOnce(&mut Record)) -> Option<CallId> {
+    /// A call begins. `None` if nothing is remembered.
+    pub(crate) fn begin(&self) -> Option<CallId> {
         if self.places.is_empty() {
             return None;
         }
-        let id = CallId::new(self.last.fetch_add(1, Relaxed) + 1)?;
+        CallId::new(self.last.fetch_add(1, Relaxed) + 1)
+    }
+
+    /// Writes into the record of a call, which takes its place with the first word of it: `open` writes down what it asks for.
+    pub(crate) fn open<T>(
+        &self,
+        id: Option<CallId>,
+        open: impl FnOnce(&mut Record),
+        write: impl FnOnce(&mut Record) -> T,
+    ) -> Option<T> {
+        let id = id?;
         self.visit(id, |record| {
             if record.id < Some(id) {
                 record.reset(id);
                 open(record);
             }
-        });
-        Some(id)
+            write(record)
+        })
     }
 
     /// Writes into the record of a call, if it is still there and nobody else has it in hand.
@@ -146,12 +156,14 @@ impl Decisions {
 
     /// What is remembered of a call.
     pub(crate) fn read(&self, call: CallRef) -> Option<Record> {
-        let id = match call {
-            CallRef::Id(id) => id,
-            CallRef::Last => CallId::new(self.last.load(Relaxed))?,
-        };
-        let place = self.place(id)?.lock().unwrap_or_else(PoisonError::into_inner);
-        (place.id == Some(id)).then(|| place.clone())
+        match call {
+            CallRef::Id(id) => {
+                let place = self.place(id)?.lock().unwrap_or_else(PoisonError::into_inner);
+                (place.id == Some(id)).then(|| place.clone())
+            }
+            // One that has only just begun has nothing to tell yet.
+            CallRef::Last => self.latest().find_map(|id| self.read(CallRef::Id(id))),
+        }
     }
 
     /// The ids of the calls that may be remembered, the latest first.

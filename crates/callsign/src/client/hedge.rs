@@ -98,10 +98,10 @@ impl Journey {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<BoxError>,
     {
-        let now = self.since;
+        let now = plan.since;
         hedging.budget.deposit(now);
         hedging.surge.call(now);
-        let latencies = hedging.latencies(head.path());
+        let latencies = hedging.latencies(plan.path.path());
         let delay = match hedging.policy.delay {
             Delay::Fixed(delay) => Some(delay),
             Delay::Quantile(_) => latencies
@@ -122,7 +122,7 @@ impl Journey {
         if let (Some(latencies), Ok(answer)) = (latencies, &made)
             && Code::of(answer.response.headers()).is_none_or(|code| code == Code::Ok)
         {
-            latencies.record(answer.at - self.since, answer.at);
+            latencies.record(answer.at - plan.since, answer.at);
         }
         made
     }
@@ -140,7 +140,7 @@ impl Journey {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<BoxError>,
     {
-        plan.channel.settings().budget.deposit(self.since);
+        plan.channel.settings().budget.deposit(plan.since);
         let (connection, slot) = self.board(plan).await?;
         let Some(berth) = self.berth.take() else { return self.travel(plan, head, body).await };
         self.phase = Phase::Race;
@@ -241,7 +241,7 @@ impl<'a> Field<'a> {
             return Arrival::Won(answered);
         }
         self.lost.unread = false;
-        self.journey.note(&answered.berth, said(headers));
+        self.journey.note(self.plan, &answered.berth, said(headers));
         self.journey.past_mut().last_said = Some(Failure::said(code, headers));
         if let Some(before) = self.lost.answer.replace(answered) {
             before.mark(self.plan);
@@ -294,7 +294,7 @@ impl<'a> Course for Field<'a> {
             Err((berth, fault)) => {
                 berth.mark(fault.outcome());
                 self.plan.lost(&berth, fault.outcome(), &fault.to_string());
-                self.journey.note(&berth, fault.to_string());
+                self.journey.note(self.plan, &berth, fault.to_string());
                 self.lost.unread = fault.disposition() != Disposition::Unknown;
                 if !self.lost.unread {
                     self.plan.channel.settings().budget.failed();

@@ -7,7 +7,7 @@ use callsign_core::{NodeId, retry::Backoff, select::Outcome};
 use callsign_net::ErrorKind;
 use http::Response;
 use http_body::Body;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -30,7 +30,6 @@ use crate::BoxError;
 const TRIED_MAX: usize = 8;
 
 pub(super) struct Journey {
-    pub(super) since: Instant,
     pub(super) phase: Phase,
     /// The attempt under way.
     pub(super) berth: Option<Berth>,
@@ -77,13 +76,7 @@ struct Lost {
 
 impl Journey {
     pub(super) fn new() -> Self {
-        Self {
-            since: Instant::now(),
-            phase: Phase::Node(String::new()),
-            berth: None,
-            attempts: 0,
-            past: None,
-        }
+        Self { phase: Phase::Node(String::new()), berth: None, attempts: 0, past: None }
     }
 
     pub(super) fn past(&self) -> Option<&Past> {
@@ -120,7 +113,7 @@ impl Journey {
         B::Error: Into<BoxError>,
     {
         if self.attempts == 0 {
-            plan.channel.settings().budget.deposit(self.since);
+            plan.channel.settings().budget.deposit(plan.since);
         }
         loop {
             let (connection, slot) = self.board(plan).await?;
@@ -156,25 +149,25 @@ impl Journey {
         plan.lost(&berth, lost.outcome, &lost.reason);
         match lost.again {
             Ok(pause) => {
-                self.leave(&berth, lost.reason);
+                self.leave(plan, &berth, lost.reason);
                 Ok(pause)
             }
             Err(why) => Err(self.given_up(&berth.link, lost.outcome, &lost.reason, &why)),
         }
     }
 
-    fn leave(&mut self, berth: &Berth, reason: String) {
+    fn leave(&mut self, plan: &Plan, berth: &Berth, reason: String) {
         let exclude = &mut self.past_mut().exclude;
         if !exclude.contains(&berth.link.id) {
             exclude.push(berth.link.id.clone());
         }
-        self.note(berth, reason);
+        self.note(plan, berth, reason);
     }
 
     /// Remembers an attempt that led to another one.
-    pub(super) fn note(&mut self, berth: &Berth, reason: String) {
+    pub(super) fn note(&mut self, plan: &Plan, berth: &Berth, reason: String) {
         tracing::debug!(node = %berth.link.id, reason, attempt = self.attempts, "attempt failed");
-        let after = self.since.elapsed();
+        let after = plan.since.elapsed();
         let past = self.past_mut();
         if past.tried.len() == TRIED_MAX {
             past.tried.remove(0);
@@ -201,7 +194,7 @@ impl Journey {
         B::Error: Into<BoxError>,
     {
         let Answer { response, mut outgoing, at } = answer;
-        let Plan { channel, time, id, .. } = plan;
+        let Plan { channel, since: began, time, id, .. } = plan;
         let Some(mut berth) = self.berth.take() else { return Response::new(ResponseBody::empty()) };
         body.commit();
         let sending = (!outgoing.is_done()).then(|| {
@@ -216,7 +209,7 @@ impl Journey {
             guard
         });
         let Aside { told, span } = berth.aside.take().map(|aside| *aside).unwrap_or_default();
-        let report = told.map(|told| self.report(channel.roster(), id, told, &berth, at));
+        let report = told.map(|told| self.report(channel.roster(), id, told, &berth, at - began));
         let (mut parts, stream) = response.into_parts();
         let outcome = response::outcome_of_head(parts.status, &parts.headers);
         if let Some(span) = &span {
@@ -257,7 +250,7 @@ impl Journey {
         id: Option<CallId>,
         told: Told,
         berth: &Berth,
-        at: Instant,
+        elapsed: Duration,
     ) -> CallReport {
         CallReport {
             id,
@@ -267,7 +260,7 @@ impl Journey {
             instead: told.instead,
             attempts: self.attempts,
             tried: self.past.take().map(|past| past.tried).unwrap_or_default(),
-            elapsed: at - self.since,
+            elapsed,
         }
     }
 }

@@ -4,14 +4,14 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use callsign_core::select::Outcome;
-use http::Response;
+use http::{Response, uri::PathAndQuery};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
     Code, RetryPolicy,
     attempt::Berth,
     channel::{Channel, Settings},
-    decisions::{Asked, CallId, Decisions, Fate, Lost},
+    decisions::{Asked, CallId, Fate, Lost, Record},
     failure::Failure,
     methods::{Hedging, Rule},
     options::CallOptions,
@@ -26,6 +26,9 @@ const MARGIN_LEAST: Duration = Duration::from_millis(1);
 pub(super) struct Plan {
     pub(super) channel: Channel,
     pub(super) options: CallOptions,
+    pub(super) path: PathAndQuery,
+    /// When the call began.
+    pub(super) since: Instant,
     pub(super) rule: Option<Arc<Rule>>,
     pub(super) time: Time,
     /// What the channel remembers it by, if it does.
@@ -51,30 +54,35 @@ impl Plan {
         let time = fit_within(&mut options, settings, now)
             .and_then(|()| Time::of(&parts.headers, &options, settings, now))
             .and_then(|time| if time.head == Some(now) { Err(no_time()) } else { Ok(time) });
-        let id = channel.roster().decisions.begin(|record| {
-            record.since = Some(now);
-            record.path = parts.uri.path_and_query().cloned();
-            record.asked = Asked::of(&options);
-        });
+        let id = channel.roster().decisions.begin();
+        let path = parts.uri.path_and_query().cloned();
+        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let admitted = time.and_then(|time| admit(&channel, now).map(|()| time));
-        match admitted {
-            Ok(time) => (Self { channel, options, rule, time, id }, None),
-            Err(failure) => (Self { channel, options, rule, time: Time::NONE, id }, Some(Box::new(failure))),
-        }
+        let (time, failure) = match admitted {
+            Ok(time) => (time, None),
+            Err(failure) => (Time::NONE, Some(Box::new(failure))),
+        };
+        (Self { channel, options, path, since: now, rule, time, id }, failure)
     }
 
-    pub(super) fn decisions(&self) -> &Decisions {
-        &self.channel.roster().decisions
+    /// Writes into the record of the call, and first what it asks for, if that is not there yet.
+    pub(super) fn write<T>(&self, write: impl FnOnce(&mut Record) -> T) -> Option<T> {
+        let open = |record: &mut Record| {
+            record.since = Some(self.since);
+            record.path = Some(self.path.clone());
+            record.asked = Asked::of(&self.options);
+        };
+        self.channel.roster().decisions.open(self.id, open, write)
     }
 
     /// Writes down what came of one of the call's choices.
     pub(super) fn settle(&self, choice: u32, fate: Fate) {
-        self.decisions().write(self.id, |record| record.settle(choice, fate));
+        self.write(|record| record.settle(choice, fate));
     }
 
     /// Writes down that an attempt has not led to the call's answer.
     pub(super) fn lost(&self, berth: &Berth, outcome: Outcome, reason: &str) {
-        self.decisions().write(self.id, |record| {
+        self.write(|record| {
             let lost = Lost { outcome, reason: reason.to_owned(), at: Instant::now() };
             record.settle(berth.choice, Fate::Lost(Box::new(lost)));
         });
@@ -82,7 +90,7 @@ impl Plan {
 
     /// Writes down how the call failed on our side.
     pub(super) fn fail(&self, failure: &Failure) {
-        self.decisions().write(self.id, |record| record.fail(failure));
+        self.write(|record| record.fail(failure));
     }
 
     pub(super) fn is_idempotent(&self) -> bool {

@@ -24,7 +24,7 @@ use super::{
     pb::{Payload, bench_client::BenchClient},
     way,
 };
-use crate::frame::{Comparison, Metric, Report, Settings};
+use crate::frame::{Bound, Comparison, Metric, Report, Settings};
 
 /// How long one channel has its turn.
 const TURN: Duration = Duration::from_millis(20);
@@ -43,7 +43,7 @@ const METRICS: [Metric; 6] = [
     Metric { name: "without", digits: 1 },
     Metric { name: "more %", digits: 2 },
     Metric { name: "CPU µs/call", digits: 2 },
-    Metric { name: "more", digits: 2 },
+    Metric { name: "more µs/call", digits: 2 },
     Metric { name: "more allocs/call", digits: 1 },
 ];
 
@@ -68,7 +68,12 @@ pub(crate) fn remembered(settings: &Settings) -> Report {
             });
         }
     }
-    comparison.run_cold(settings.repeats)
+    let remembers = |name: &str| name.ends_with(": remembered");
+    comparison.run_cold(settings.repeats).hold("more %", Bound::AtMost(2.0), remembers).hold(
+        "more µs/call",
+        Bound::AtMost(1.0),
+        remembers,
+    )
 }
 
 /// Runs a process, and gives what it measured; then a shorter one that counts what is allocated.

@@ -6,9 +6,9 @@ use callsign::{
     CallOptions, CallReport, Channel, ErrorKind, Operator,
     client::NodeState,
     core::{
-        NodeId,
+        NodeId, WatchEvent,
         memory::MemoryRegistry,
-        registry::{ListOptions, Registry as _},
+        registry::{ListOptions, Registry as _, WatchOptions},
     },
     server::{DrainConfig, Operators, Phase},
 };
@@ -126,7 +126,7 @@ async fn clients_that_hear_nothing_from_the_registry_know_by_its_replies_and_by_
 }
 
 #[tokio::test]
-async fn one_that_leaves_the_registry_comes_back_to_it_and_gets_its_share_little_by_little() {
+async fn one_that_leaves_the_registry_comes_back_to_it_as_drained_and_then_gets_its_share() {
     let registry = MemoryRegistry::new();
     let (a, b) = (start(&registry, "a").await, start(&registry, "b").await);
     let operator = Operator::new(builder(&registry).build().unwrap());
@@ -139,14 +139,22 @@ async fn one_that_leaves_the_registry_comes_back_to_it_and_gets_its_share_little
     .await;
     assert!(a.handle.is_drained() && a.handle.registration().is_none());
     assert!(a.client().await.hello(hello("late")).await.is_ok(), "who comes all the same is served");
+    let mut watch = registry.watch(&WatchOptions::default()).await.unwrap();
+    while !matches!(soon("the snapshot", watch.next()).await, Some(WatchEvent::SnapshotDone(_))) {}
     operator.undrain(a.handle.node()).await.unwrap();
     soon("the registration", a.handle.registered()).await.unwrap();
+    // Clients give a share little by little to whom they see come back from a drain.
+    let mut weights = Vec::new();
     soon("its weight", async {
-        while weight(&registry, "a").await != Some(None) {
-            tokio::task::yield_now().await;
+        while weights.last() != Some(&None) {
+            match watch.next().await.expect("the watch goes on") {
+                WatchEvent::Upsert(node, _) if node.id().as_str() == "a" => weights.push(node.weight()),
+                _ => {}
+            }
         }
     })
     .await;
+    assert_eq!(weights, [Some(0), None]);
     b.handle.stop_now();
 }
 
