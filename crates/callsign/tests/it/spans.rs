@@ -151,7 +151,11 @@ async fn a_call_its_attempts_and_its_handling_are_spans() {
 
     let handled = closed.named("handle", 2).await;
     assert_eq!(handled.len(), 2);
-    assert_eq!(handled[0].all(["otel.name", "otel.kind"]), ["greeter.Greeter/Hello", "server"]);
+    let named = ["otel.name", "otel.kind", "rpc.system", "rpc.service", "rpc.method"];
+    assert_eq!(
+        handled[0].all(named),
+        ["greeter.Greeter/Hello", "server", "grpc", "greeter.Greeter", "Hello"]
+    );
     assert_eq!(handled[0].all(STATUS), ["0", "", ""]);
     assert_eq!((handled[0].parent, handled[0].get("client.address")), (None, "127.0.0.1"));
 }
