@@ -33,7 +33,7 @@ const WARM_UP: f64 = 0.25;
 /// For what share of the time allocations are counted: their number a call hardly varies.
 const COUNTED: f64 = 0.1;
 /// How many times a settings' span one process measures.
-const SPANS: u32 = 100;
+const SPANS: u32 = 200;
 const BYTES: usize = 16;
 /// The turn that ends everything.
 const END: usize = usize::MAX;
