@@ -196,9 +196,9 @@ impl Channel {
     /// Says why a call that was made went where it went, or failed: the nodes that were chosen, what came of each, and what was against
     /// the others. `None` for a call that is remembered no more ([`ChannelBuilder::remembered_calls`]).
     ///
-    /// A response has its call's id ([`CallId::of`](super::CallId::of)). What is said is as it was when the node was chosen; what a choice saw of the
-    /// nodes is found by making it again from what was noted of it. Details of a node's connection and health, such as an error's words,
-    /// are those of now.
+    /// A response has its call's id: [`CallId::of`](super::CallId::of). What is said is as it was when the node was chosen; what a choice saw
+    /// of the nodes is found by making it again from what was noted of it. Details of a node's connection and health, such as an error's
+    /// words, are those of now.
     ///
     /// ```no_run
     /// # async fn example(channel: callsign::Channel, response: http::Response<()>) {

@@ -1,8 +1,9 @@
 //! What a channel remembers of its last calls, so that somebody may ask afterwards why one went where it went.
 //!
-//! Each call has a place in a ring, found by its id, and writes there what is decided as it is decided. The places are reused with
-//! the memory they have, so a usual call allocates nothing here. Of the nodes a decision knows only the snapshot that it was made by,
-//! of which the last few are kept, and what it saw, as notes: from these it is made again when somebody asks.
+//! Each call has a place in a ring, found by its id, and writes there what is decided as it is decided. A place is one piece of
+//! memory with room for all that a usual call writes, so that it allocates nothing here. Of the nodes a decision knows only the
+//! snapshot that it was made by, of which the last few are kept, and what it saw, as notes: from these it is made again when somebody
+//! asks.
 //!
 //! No call waits for a place: one that somebody reads at this moment, or that a later call has taken, is not written to, and what was
 //! to be written is counted as missed.
