@@ -14,7 +14,7 @@ mod way;
 
 use std::{
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -133,10 +133,23 @@ impl Drop for Server {
     }
 }
 
+/// Runs a program to its end, and gives the numbers that it prints.
+fn numbers_of(program: &Path, args: &[String]) -> Vec<f64> {
+    let output =
+        Command::new(program).args(args).stderr(Stdio::inherit()).output().expect("a process starts");
+    assert!(output.status.success(), "{} {} failed", program.display(), args.join(" "));
+    let text = String::from_utf8(output.stdout).expect("it prints text");
+    text.split_whitespace().map(|number| number.parse().expect("it prints numbers")).collect()
+}
+
+/// This program, which counts allocations.
+fn counting_program() -> PathBuf {
+    std::env::current_exe().expect("the program knows its own path")
+}
+
 /// The program beside this one that counts no allocations.
 pub(crate) fn bare_program() -> PathBuf {
-    let program = std::env::current_exe().expect("the program knows its own path");
-    let bare = program.with_file_name("callsign-bench-bare");
+    let bare = counting_program().with_file_name("callsign-bench-bare");
     assert!(bare.exists(), "{} is there: `cargo xtask bench` builds both", bare.display());
     bare
 }

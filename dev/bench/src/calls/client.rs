@@ -2,8 +2,7 @@
 
 use std::{
     fmt,
-    path::PathBuf,
-    process::{Command, Stdio},
+    path::Path,
     str::FromStr,
     sync::{
         Arc,
@@ -86,24 +85,15 @@ impl FromStr for Load {
 
 /// Runs a client process, and gives what it measured; then a shorter one that counts what is allocated.
 pub(crate) fn spawn(way: Way, load: Load, span: Duration, addresses: &[&str]) -> Vec<f64> {
-    let mut figures = run(super::bare_program(), way, load, span, addresses);
-    let counting = std::env::current_exe().expect("the program knows its own path");
-    let counted = run(counting, way, load, span.mul_f64(COUNTED), addresses);
+    let run = |program: &Path, span: Duration| {
+        let ours = ["--client".to_owned(), way.to_string(), load.to_string(), span.as_millis().to_string()];
+        let theirs = addresses.iter().map(|address| (*address).to_owned());
+        super::numbers_of(program, &ours.into_iter().chain(theirs).collect::<Vec<_>>())
+    };
+    let mut figures = run(&super::bare_program(), span);
+    let counted = run(&super::counting_program(), span.mul_f64(COUNTED));
     figures[ALLOCATIONS] = counted[ALLOCATIONS];
     figures
-}
-
-fn run(program: PathBuf, way: Way, load: Load, span: Duration, addresses: &[&str]) -> Vec<f64> {
-    let output = Command::new(program)
-        .arg("--client")
-        .args([way.to_string(), load.to_string(), span.as_millis().to_string()])
-        .args(addresses)
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("a client process starts");
-    assert!(output.status.success(), "the client {way} failed");
-    let text = String::from_utf8(output.stdout).expect("it prints text");
-    text.split_whitespace().map(|number| number.parse().expect("it prints numbers")).collect()
 }
 
 /// The client process: `--client WAY LOAD MILLISECONDS ADDRESS...`

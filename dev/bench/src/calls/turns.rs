@@ -6,8 +6,7 @@
 //! remember.
 
 use std::{
-    path::PathBuf,
-    process::{Command, Stdio},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -35,6 +34,10 @@ const COUNTED: f64 = 0.1;
 /// How many times a settings' span one process measures.
 const SPANS: u32 = 200;
 const BYTES: usize = 16;
+/// Says that the channel is to remember as many calls as it does when it is told nothing.
+const USUAL: &str = "usual";
+/// Is added to the number of the channel whose turn it is, once what it does counts.
+const COUNTS: usize = 2;
 /// The turn that ends everything.
 const END: usize = usize::MAX;
 
@@ -69,20 +72,22 @@ pub(crate) fn remembered(settings: &Settings) -> Report {
         }
     }
     let remembers = |name: &str| name.ends_with(": remembered");
-    comparison.run_cold(settings.repeats).hold("more %", Bound::AtMost(2.0), remembers).hold(
-        "more µs/call",
-        Bound::AtMost(1.0),
-        remembers,
-    )
+    let report = comparison.run_cold(settings.repeats).hold("more %", Bound::AtMost(2.0), remembers);
+    report.hold("more µs/call", Bound::AtMost(1.0), remembers)
 }
 
 /// Runs a process, and gives what it measured; then a shorter one that counts what is allocated.
 fn spawn(inflight: usize, places: Option<usize>, span: Duration, addresses: &[&str]) -> Vec<f64> {
-    let counting = std::env::current_exe().expect("the program knows its own path");
-    let [p50, cpu, _, p50_without, cpu_without, _] =
-        run(super::bare_program(), inflight, places, span, addresses);
+    let run = |program: &Path, span: Duration| {
+        let places = places.map_or(USUAL.to_owned(), |places| places.to_string());
+        let ours = ["--turns".to_owned(), inflight.to_string(), places, span.as_millis().to_string()];
+        let theirs = addresses.iter().map(|address| (*address).to_owned());
+        let numbers = super::numbers_of(program, &ours.into_iter().chain(theirs).collect::<Vec<_>>());
+        <[f64; 6]>::try_from(numbers).expect("it prints six")
+    };
+    let [p50, cpu, _, p50_without, cpu_without, _] = run(&super::bare_program(), span);
     let [_, _, allocations, _, _, allocations_without] =
-        run(counting, inflight, places, span.mul_f64(COUNTED), addresses);
+        run(&super::counting_program(), span.mul_f64(COUNTED));
     vec![
         p50,
         p50_without,
@@ -93,42 +98,26 @@ fn spawn(inflight: usize, places: Option<usize>, span: Duration, addresses: &[&s
     ]
 }
 
-fn run(
-    program: PathBuf,
-    inflight: usize,
-    places: Option<usize>,
-    span: Duration,
-    addresses: &[&str],
-) -> [f64; 6] {
-    let output = Command::new(program)
-        .arg("--turns")
-        .args([inflight.to_string(), places.map_or("usual".to_owned(), |places| places.to_string())])
-        .arg(span.as_millis().to_string())
-        .args(addresses)
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("a client process starts");
-    assert!(output.status.success(), "the client failed");
-    let text = String::from_utf8(output.stdout).expect("it prints text");
-    let numbers: Vec<f64> =
-        text.split_whitespace().map(|number| number.parse().expect("it prints numbers")).collect();
-    numbers.try_into().expect("it prints six")
-}
-
 /// The client process: `--turns INFLIGHT PLACES MILLISECONDS ADDRESS...`
 pub(crate) fn main(args: &[String]) {
     let [inflight, places, millis, addresses @ ..] = args else {
         panic!("depth, places, span and addresses are given")
     };
     let inflight = inflight.parse().expect("a number of calls");
-    let places = (places != "usual").then(|| places.parse().expect("a number of places"));
+    let places = (places != USUAL).then(|| places.parse().expect("a number of places"));
     let span = Duration::from_millis(millis.parse().expect("milliseconds"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let measured = runtime.block_on(measure(inflight, places, span, addresses));
-    println!("{}", measured.map(|number| number.to_string()).join(" "));
+    println!("{}", measured.as_flattened().iter().map(f64::to_string).collect::<Vec<_>>().join(" "));
 }
 
-async fn measure(inflight: usize, places: Option<usize>, span: Duration, addresses: &[String]) -> [f64; 6] {
+/// What is measured of the one that remembers, and of the other.
+async fn measure(
+    inflight: usize,
+    places: Option<usize>,
+    span: Duration,
+    addresses: &[String],
+) -> [[f64; 3]; 2] {
     let (remembering, _registrar) = way::callsign(addresses, |builder| match places {
         Some(places) => builder.remembered_calls(places),
         None => builder,
@@ -141,33 +130,38 @@ async fn measure(inflight: usize, places: Option<usize>, span: Duration, address
         let clients = [&remembering, &forgetful].map(|channel| BenchClient::new(channel.clone()));
         callers.spawn(calls(clients, turn.clone()));
     }
-    let mut sums = [Sums::default(), Sums::default()];
-    let (since, until) =
-        (Instant::now() + span.mul_f64(WARM_UP), Instant::now() + span.mul_f64(1.0 + WARM_UP));
-    for round in 0.. {
-        let (now, counts) = (Instant::now(), usize::from(Instant::now() >= since));
-        if now >= until {
-            break;
-        }
-        // Of each two rounds, the second goes the other way round.
-        for which in [round % 2, 1 - round % 2] {
-            turn.store(which + 2 * counts, Relaxed);
-            let used = Used::now();
-            tokio::time::sleep(TURN).await;
-            if counts > 0 {
-                sums[which].add(used, Used::now());
-            }
-        }
-    }
-    turn.store(END, Relaxed);
-    let mut all = [(); 2].map(|()| Histogram::<u64>::new(3).expect("a histogram"));
+    let sums = give_turns(&turn, span).await;
+    let mut all = histograms();
     while let Some(latencies) = callers.join_next().await {
         for (all, some) in all.iter_mut().zip(latencies.expect("a caller ends well")) {
             all.add(some).expect("the same range");
         }
     }
-    let [first, second] = [0, 1].map(|which| sums[which].figures(&all[which]));
-    [first[0], first[1], first[2], second[0], second[1], second[2]]
+    [0, 1].map(|which| sums[which].figures(&all[which]))
+}
+
+/// Gives each channel its turns, and sums up what was used in them once all is warm.
+async fn give_turns(turn: &AtomicUsize, span: Duration) -> [Sums; 2] {
+    let mut sums = [Sums::default(), Sums::default()];
+    let warm = Instant::now() + span.mul_f64(WARM_UP);
+    let end = warm + span;
+    for round in 0.. {
+        let now = Instant::now();
+        if now >= end {
+            break;
+        }
+        // Of each two rounds, the second goes the other way round.
+        for which in [round % 2, 1 - round % 2] {
+            turn.store(which + if now >= warm { COUNTS } else { 0 }, Relaxed);
+            let used = Used::now();
+            tokio::time::sleep(TURN).await;
+            if now >= warm {
+                sums[which].add(used, Used::now());
+            }
+        }
+    }
+    turn.store(END, Relaxed);
+    sums
 }
 
 /// Makes calls by the channel whose turn it is, until the end.
@@ -176,13 +170,13 @@ async fn calls(
     turn: Arc<AtomicUsize>,
 ) -> [Histogram<u64>; 2] {
     let payload = Payload { data: vec![b'x'; BYTES] };
-    let mut latencies = [(); 2].map(|()| Histogram::<u64>::new(3).expect("a histogram"));
+    let mut latencies = histograms();
     loop {
         let now = turn.load(Relaxed);
         if now == END {
             return latencies;
         }
-        let (which, counts) = (now % 2, now >= 2);
+        let (which, counts) = (now % COUNTS, now >= COUNTS);
         let since = Instant::now();
         let reply = clients[which].echo(payload.clone()).await.expect("a reply");
         assert_eq!(reply.into_inner().data.len(), BYTES);
@@ -190,6 +184,11 @@ async fn calls(
             latencies[which].record(since.elapsed().as_nanos() as u64).expect("in range");
         }
     }
+}
+
+/// One for each channel.
+fn histograms() -> [Histogram<u64>; 2] {
+    [(); 2].map(|()| Histogram::new(3).expect("a histogram"))
 }
 
 // === impl Sums ===

@@ -64,7 +64,7 @@ pub(crate) struct Choice {
     pub(crate) exclude: Box<[NodeId]>,
     /// What its random numbers follow from.
     pub(crate) seed: u64,
-    /// What it went by; none if the call named its node, or somebody had the record in hand.
+    /// What it went by; none if the call named its node.
     pub(crate) notes: Option<Notes>,
     /// The node, or why there was none.
     pub(crate) found: Result<Taken, String>,

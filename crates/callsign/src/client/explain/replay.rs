@@ -96,10 +96,7 @@ impl ReplayedChoice {
     }
 
     fn replay(record: &Record, choice: &Choice) -> Result<Self, String> {
-        if record.asked.place.is_some() {
-            return Err("the call says itself where it goes".into());
-        }
-        let notes = choice.notes.as_ref().ok_or("somebody read of the call while it was made")?;
+        let notes = choice.notes.as_ref().ok_or("the call says itself where it goes")?;
         let state = choice.state.upgrade().ok_or("the snapshot that it was made by is kept no more")?;
         let asked = &record.asked;
         let request =
