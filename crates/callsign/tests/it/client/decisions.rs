@@ -302,6 +302,17 @@ async fn a_choice_that_looks_at_a_node_again_sees_that_it_was_tried() {
 }
 
 #[tokio::test]
+async fn times_are_told_from_the_start_of_the_call() {
+    let busy = Peer::serve(|request, respond| peer::unavailable(request, respond, "too much to do")).await;
+    let channel = settled(fixed([("busy", busy.address)])).await;
+    let made = call(&channel, CallOptions::new().idempotent(true)).await;
+    let [first, second, ..] = &made.attempts[..] else { panic!("it is repeated: {made}") };
+    assert_eq!(first.after, Duration::ZERO, "the first choice is the start: {made}");
+    let told = [first.lost.unwrap(), second.after, made.outcome.as_ref().unwrap().elapsed, made.ago];
+    assert!(Duration::ZERO < told[0] && told.is_sorted(), "{made}");
+}
+
+#[tokio::test]
 async fn an_attempt_that_another_one_overtook_says_so() {
     let deaf = Peer::serve(|request, respond| async move {
         peer::read(request.into_body()).await;
