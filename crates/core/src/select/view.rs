@@ -202,8 +202,8 @@ impl Candidate {
 
     /// Whether a request may have it that excludes nobody, at any time.
     #[inline]
-    pub(super) fn is_plainly_usable<W: Witness>(&self, witness: &mut W) -> bool {
-        load::is_plainly_usable(witness.flags(self), self.mask)
+    pub(super) fn is_plainly_usable(&self, flags: u8) -> bool {
+        load::is_plainly_usable(flags, self.mask)
     }
 
     #[inline]

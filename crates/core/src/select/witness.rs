@@ -34,6 +34,18 @@ pub(super) trait Witness {
     fn cost(&mut self, candidate: &Candidate) -> f64 {
         self.see(|| candidate.load.g())
     }
+
+    /// Calls in flight and flags, in one look.
+    #[inline(always)]
+    fn calls(&mut self, candidate: &Candidate) -> (u32, u8) {
+        self.see(|| (candidate.load.about_inflight(), candidate.load.flags()))
+    }
+
+    /// Cost, calls in flight and flags, in one look.
+    #[inline(always)]
+    fn all(&mut self, candidate: &Candidate) -> (f64, (u32, u8)) {
+        self.see(|| (candidate.load.g(), (candidate.load.about_inflight(), candidate.load.flags())))
+    }
 }
 
 /// Something seen, as bytes.
@@ -122,6 +134,14 @@ impl Witness for Showing<'_> {
         self.look(candidate).see_cost(cost);
         cost
     }
+
+    fn calls(&mut self, candidate: &Candidate) -> (u32, u8) {
+        (self.inflight(candidate), self.flags(candidate))
+    }
+
+    fn all(&mut self, candidate: &Candidate) -> (f64, (u32, u8)) {
+        (self.cost(candidate), self.calls(candidate))
+    }
 }
 
 // === impl Showing ===
@@ -166,6 +186,39 @@ macro_rules! sight {
 }
 
 sight!(u8, u32, u64, f64);
+
+/// As the one and then the other.
+impl Sight for (u32, u8) {
+    type Bytes = [u8; 5];
+
+    #[inline(always)]
+    fn bytes(&self) -> Self::Bytes {
+        let [a, b, c, d] = self.0.to_le_bytes();
+        [a, b, c, d, self.1]
+    }
+
+    fn of([a, b, c, d, last]: Self::Bytes) -> Self {
+        (u32::from_le_bytes([a, b, c, d]), last)
+    }
+}
+
+/// As the one and then the other.
+impl Sight for (f64, (u32, u8)) {
+    type Bytes = [u8; 13];
+
+    #[inline(always)]
+    fn bytes(&self) -> Self::Bytes {
+        let mut bytes = [0; 13];
+        bytes[..8].copy_from_slice(&self.0.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.1.bytes());
+        bytes
+    }
+
+    fn of(bytes: Self::Bytes) -> Self {
+        let [a, b, c, d, e, f, g, h, calls @ ..] = bytes;
+        (f64::from_le_bytes([a, b, c, d, e, f, g, h]), <(u32, u8)>::of(calls))
+    }
+}
 
 /// A position, or none.
 impl Sight for Option<usize> {

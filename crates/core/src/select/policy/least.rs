@@ -35,12 +35,13 @@ const LOT_AND_PLACE: u64 = (1 << (sample::LOT_BITS + PLACE_BITS)) - 1;
 
 /// What candidates are compared by, in two parts to be added up: what the node costs, and what the calls in flight add to that.
 trait Measure {
-    /// For a candidate that may be taken. The first part is `-∞` if [`exact`](Self::exact) has to be asked.
-    fn quick<W: Witness>(candidate: &Candidate, witness: &mut W) -> (f64, f64);
+    /// For a candidate that may be taken, with its flags, which say whether it may. The first part is `-∞` if [`exact`](Self::exact) has to
+    /// be asked.
+    fn quick<W: Witness>(candidate: &Candidate, witness: &mut W) -> ((f64, f64), u8);
 
     /// The first part may be [`UNPROVEN`](cost::UNPROVEN).
     fn exact<W: Witness>(candidate: &Candidate, witness: &mut W) -> (f64, f64) {
-        Self::quick(candidate, witness)
+        Self::quick(candidate, witness).0
     }
 }
 
@@ -199,18 +200,48 @@ fn by_cost_of_all_but_one<W: Witness>(
 ) -> Option<usize> {
     let count = candidates.len();
     let left_out = sample::below(count, witness.rng().u64(..));
-    let left = &candidates[left_out];
     with_constant!(count, D => {
         let drawn = sample::distinct::<D>(count, witness.rng());
-        let Some(best) = least::<ExpectedCost, _, D>(candidates, drawn, left_out, request, witness) else {
-            return left.may_take(request, witness).then_some(left_out);
+        let Some((best, costs)) = quickly_least::<ExpectedCost, _, D>(candidates, drawn, left_out, request, witness)
+        else {
+            return by_cost_of_some_but_one(candidates, &drawn, left_out, request, witness);
         };
-        let (cost_left, cost) = (witness.cost(left), witness.cost(&candidates[best]));
-        let better = cost_left > f64::NEG_INFINITY
-            && cost_left + FAR_CHEAPER < cost
-            && cost::score(cost_left, witness.inflight(left)) < cost::score(cost, witness.inflight(&candidates[best]));
-        Some(if better && left.may_take(request, witness) { left_out } else { best })
+        let left = drawn.iter().zip(costs).fold((f64::NEG_INFINITY, 0.0), |left, (drawn, cost)| {
+            select_unpredictable(drawn.index() == left_out, cost, left)
+        });
+        let (cost, best) = (costs[best], drawn[best].index());
+        let is_better = match left.0 > f64::NEG_INFINITY {
+            true => left.0 + FAR_CHEAPER < cost.0 && left.0 + left.1 < cost.0 + cost.1,
+            false => is_far_better(&candidates[left_out], &candidates[best], witness),
+        };
+        Some(if is_better { left_out } else { best })
     })
+}
+
+/// The same when not all may be taken, or not all are known.
+#[inline(never)]
+fn by_cost_of_some_but_one<W: Witness>(
+    candidates: &[Candidate],
+    drawn: &[Drawn],
+    left_out: usize,
+    request: &PickRequest<'_>,
+    witness: &mut W,
+) -> Option<usize> {
+    let left = &candidates[left_out];
+    let Some(best) = least_of_some::<ExpectedCost, _>(candidates, drawn, left_out, request, witness) else {
+        return left.may_take(request, witness).then_some(left_out);
+    };
+    let is_better = is_far_better(left, &candidates[best], witness) && left.may_take(request, witness);
+    Some(if is_better { left_out } else { best })
+}
+
+/// Whether the one left out is worth it, by its own cost and with its calls in flight. One of which nothing is known is not.
+#[inline(never)]
+fn is_far_better<W: Witness>(left: &Candidate, best: &Candidate, witness: &mut W) -> bool {
+    let (cost_left, cost) = (witness.cost(left), witness.cost(best));
+    cost_left > f64::NEG_INFINITY
+        && cost_left + FAR_CHEAPER < cost
+        && cost::score(cost_left, witness.inflight(left)) < cost::score(cost, witness.inflight(best))
 }
 
 /// The least of `choices` candidates drawn by weight, each independently of the others: so the weights are kept exactly while
@@ -231,8 +262,6 @@ fn of_weighted<M: Measure, W: Witness>(
 
 /// The candidate whose cost and calls in flight come to the least; of equals the one with the lowest lot, and of equal lots the
 /// first. The one `left_out` does not take part.
-///
-/// This is for the common case, in which all may be taken and are well known; the others are [`least_of_some`]'s.
 #[inline(always)]
 fn least<M: Measure, W: Witness, const D: usize>(
     candidates: &[Candidate],
@@ -241,23 +270,40 @@ fn least<M: Measure, W: Witness, const D: usize>(
     request: &PickRequest<'_>,
     witness: &mut W,
 ) -> Option<usize> {
+    match quickly_least::<M, W, D>(candidates, drawn, left_out, request, witness) {
+        Some((best, _)) => Some(drawn[best].index()),
+        None => least_of_some::<M, _>(candidates, &drawn, left_out, request, witness),
+    }
+}
+
+/// The same for the common case, in which all may be taken and are well known: its place among the drawn, and what they all cost. The
+/// others are [`least_of_some`]'s.
+#[inline(always)]
+fn quickly_least<M: Measure, W: Witness, const D: usize>(
+    candidates: &[Candidate],
+    drawn: [Drawn; D],
+    left_out: usize,
+    request: &PickRequest<'_>,
+    witness: &mut W,
+) -> Option<(usize, [(f64, f64); D])> {
     let mut costs = [(0.0, 0.0); D];
     let (mut lowest, mut all_usable) = (f64::INFINITY, request.exclude.is_empty());
+    let node = |drawn: Drawn, (node, _)| select_unpredictable(drawn.index() == left_out, f64::INFINITY, node);
     for (cost, drawn) in costs.iter_mut().zip(drawn) {
         let candidate = &candidates[drawn.index()];
-        *cost = M::quick(candidate, witness);
-        cost.0 = select_unpredictable(drawn.index() == left_out, f64::INFINITY, cost.0);
-        lowest = lowest.min(cost.0);
-        all_usable &= candidate.is_plainly_usable(witness);
+        let flags;
+        (*cost, flags) = M::quick(candidate, witness);
+        lowest = lowest.min(node(drawn, *cost));
+        all_usable &= candidate.is_plainly_usable(flags);
     }
     if !all_usable || lowest == f64::NEG_INFINITY {
-        return least_of_some::<M, _>(candidates, &drawn, left_out, request, witness);
+        return None;
     }
     let mut best = u64::MAX;
-    for (place, ((node, queue), drawn)) in costs.into_iter().zip(drawn).enumerate() {
-        best = best.min(key(node - lowest, queue, drawn, place));
+    for (place, (cost, drawn)) in costs.into_iter().zip(drawn).enumerate() {
+        best = best.min(key(node(drawn, cost) - lowest, cost.1, drawn, place));
     }
-    Some(drawn[place_in(best)].index())
+    Some((place_in(best), costs))
 }
 
 /// The least of those that may be taken.
@@ -322,22 +368,25 @@ fn place_in(key: u64) -> usize {
 
 impl Measure for Requests {
     #[inline]
-    fn quick<W: Witness>(candidate: &Candidate, witness: &mut W) -> (f64, f64) {
-        (0.0, f64::from(witness.inflight(candidate)))
+    fn quick<W: Witness>(candidate: &Candidate, witness: &mut W) -> ((f64, f64), u8) {
+        let (inflight, flags) = witness.calls(candidate);
+        ((0.0, f64::from(inflight)), flags)
     }
 }
 
 impl Measure for RequestsByWeight {
     #[inline]
-    fn quick<W: Witness>(candidate: &Candidate, witness: &mut W) -> (f64, f64) {
-        (0.0, f64::from(witness.inflight(candidate)) / candidate.weight)
+    fn quick<W: Witness>(candidate: &Candidate, witness: &mut W) -> ((f64, f64), u8) {
+        let (inflight, flags) = witness.calls(candidate);
+        ((0.0, f64::from(inflight) / candidate.weight), flags)
     }
 }
 
 impl Measure for ExpectedCost {
     #[inline]
-    fn quick<W: Witness>(candidate: &Candidate, witness: &mut W) -> (f64, f64) {
-        cost::quick_parts(witness.cost(candidate), witness.inflight(candidate))
+    fn quick<W: Witness>(candidate: &Candidate, witness: &mut W) -> ((f64, f64), u8) {
+        let (cost, (inflight, flags)) = witness.all(candidate);
+        (cost::quick_parts(cost, inflight), flags)
     }
 
     fn exact<W: Witness>(candidate: &Candidate, witness: &mut W) -> (f64, f64) {

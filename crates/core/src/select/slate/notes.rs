@@ -5,6 +5,8 @@ use crate::select::{Rng, witness::Noting};
 
 /// Bytes that notes have room for in themselves: those of four nodes that are compared by their costs.
 const SEEN_USUALLY: usize = 64;
+/// Where nothing can be noted, since it is beyond all of that.
+const FULL: u8 = u8::MAX;
 
 /// What one pick went by: where its chance began, and what it saw of loads and of whose turn it is.
 ///
@@ -16,6 +18,8 @@ pub struct Notes {
     /// What was seen first, in the order of seeing, and how much of it there is.
     first: [u8; SEEN_USUALLY],
     count: u8,
+    /// Where the next goes; [`FULL`] if not there.
+    next: u8,
     /// What was seen since there was no room for it there.
     further: Vec<u8>,
     /// There was more to be seen than there is room for.
@@ -57,7 +61,7 @@ impl Notes {
 
     fn begin(&mut self, rng: &Rng, plan: &Found<'_>) {
         self.seed = rng.get_seed();
-        self.count = 0;
+        (self.count, self.next) = (0, 0);
         self.further.clear();
         self.is_cut = false;
         self.is_single = matches!(plan, Found::Single(_));
@@ -66,18 +70,19 @@ impl Notes {
     /// A pick looks often, so this is one store as long as there is room.
     #[inline(always)]
     pub(in crate::select) fn add(&mut self, seen: &[u8]) {
-        let (from, to) = (usize::from(self.count), usize::from(self.count) + seen.len());
+        let (from, to) = (usize::from(self.next), usize::from(self.next) + seen.len());
         match self.first.get_mut(from..to) {
-            Some(room) if self.further.is_empty() => {
+            Some(room) => {
                 room.copy_from_slice(seen);
-                self.count = to as u8;
+                (self.count, self.next) = (to as u8, to as u8);
             }
-            _ => self.add_further(seen),
+            None => self.add_further(seen),
         }
     }
 
     #[cold]
     fn add_further(&mut self, seen: &[u8]) {
+        self.next = FULL;
         if usize::from(self.count) + self.further.len() + seen.len() <= Self::SEEN_MAX {
             self.further.extend_from_slice(seen);
         } else {
@@ -92,6 +97,7 @@ impl Default for Notes {
             seed: 0,
             first: [0; SEEN_USUALLY],
             count: 0,
+            next: 0,
             further: Vec::new(),
             is_cut: false,
             is_single: false,
