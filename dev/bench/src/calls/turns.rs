@@ -2,8 +2,8 @@
 //! few milliseconds.
 //!
 //! Two processes that do the same differ by more than what is looked for here: by where their memory lies, and by what else the machine
-//! does meanwhile. Turns are so short that all of that hits both alike. What is left of chance is shown by two channels that both do not
-//! remember.
+//! does meanwhile. Turns are so short that all of that hits both alike, and pairs of turns that differ most from others do not count.
+//! What is left of chance is shown by two channels that both do not remember.
 
 use std::{
     path::Path,
@@ -31,8 +31,10 @@ const TURN: Duration = Duration::from_millis(20);
 const WARM_UP: f64 = 0.25;
 /// For what share of the time allocations are counted: their number a call hardly varies.
 const COUNTED: f64 = 0.1;
-/// How many times a settings' span one process measures.
-const SPANS: u32 = 200;
+/// How many times a settings' span one process measures, and how many processes do so for each of its repeats. Short ones and many of
+/// them: two channels of one process differ for as long as it lives by where their memory lies.
+const SPANS: u32 = 60;
+const PROCESSES: usize = 3;
 const BYTES: usize = 16;
 /// Says that the channel is to remember as many calls as it does when it is told nothing.
 const USUAL: &str = "usual";
@@ -50,12 +52,16 @@ const METRICS: [Metric; 6] = [
     Metric { name: "more allocs/call", digits: 1 },
 ];
 
-/// What is measured of one channel.
-#[derive(Default)]
-struct Sums {
+/// What was used in one turn.
+#[derive(Clone, Copy)]
+struct Turn {
     cpu: Duration,
     allocations: usize,
+    calls: usize,
 }
+
+/// How many calls each channel has made.
+type Calls = [AtomicUsize; 2];
 
 /// The benchmark.
 pub(crate) fn remembered(settings: &Settings) -> Report {
@@ -72,7 +78,8 @@ pub(crate) fn remembered(settings: &Settings) -> Report {
         }
     }
     let remembers = |name: &str| name.ends_with(": remembered");
-    let report = comparison.run_cold(settings.repeats).hold("more %", Bound::AtMost(2.0), remembers);
+    let report =
+        comparison.run_cold(settings.repeats * PROCESSES).hold("more %", Bound::AtMost(2.0), remembers);
     report.hold("more µs/call", Bound::AtMost(1.0), remembers)
 }
 
@@ -83,19 +90,11 @@ fn spawn(inflight: usize, places: Option<usize>, span: Duration, addresses: &[&s
         let ours = ["--turns".to_owned(), inflight.to_string(), places, span.as_millis().to_string()];
         let theirs = addresses.iter().map(|address| (*address).to_owned());
         let numbers = super::numbers_of(program, &ours.into_iter().chain(theirs).collect::<Vec<_>>());
-        <[f64; 6]>::try_from(numbers).expect("it prints six")
+        <[f64; 5]>::try_from(numbers).expect("it prints five")
     };
-    let [p50, cpu, _, p50_without, cpu_without, _] = run(&super::bare_program(), span);
-    let [_, _, allocations, _, _, allocations_without] =
-        run(&super::counting_program(), span.mul_f64(COUNTED));
-    vec![
-        p50,
-        p50_without,
-        (p50 / p50_without - 1.0) * 100.0,
-        cpu,
-        cpu - cpu_without,
-        allocations - allocations_without,
-    ]
+    let [p50, p50_without, cpu, more_cpu, _] = run(&super::bare_program(), span);
+    let [.., more_allocations] = run(&super::counting_program(), span.mul_f64(COUNTED));
+    vec![p50, p50_without, (p50 / p50_without - 1.0) * 100.0, cpu, more_cpu, more_allocations]
 }
 
 /// The client process: `--turns INFLIGHT PLACES MILLISECONDS ADDRESS...`
@@ -108,41 +107,50 @@ pub(crate) fn main(args: &[String]) {
     let span = Duration::from_millis(millis.parse().expect("milliseconds"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let measured = runtime.block_on(measure(inflight, places, span, addresses));
-    println!("{}", measured.as_flattened().iter().map(f64::to_string).collect::<Vec<_>>().join(" "));
+    println!("{}", measured.iter().map(f64::to_string).collect::<Vec<_>>().join(" "));
 }
 
-/// What is measured of the one that remembers, and of the other.
-async fn measure(
-    inflight: usize,
-    places: Option<usize>,
-    span: Duration,
-    addresses: &[String],
-) -> [[f64; 3]; 2] {
+/// The medians of the one that remembers and of the other in microseconds, microseconds of CPU a call, and how many more of these and of
+/// allocations the one has that remembers.
+async fn measure(inflight: usize, places: Option<usize>, span: Duration, addresses: &[String]) -> [f64; 5] {
     let (remembering, _registrar) = way::callsign(addresses, |builder| match places {
         Some(places) => builder.remembered_calls(places),
         None => builder,
     })
     .await;
     let (forgetful, _registrar) = way::callsign(addresses, |builder| builder.remembered_calls(0)).await;
-    let turn = Arc::new(AtomicUsize::new(0));
+    let (turn, made) = (Arc::new(AtomicUsize::new(0)), Arc::new(Calls::default()));
     let mut callers = JoinSet::new();
     for _ in 0..inflight {
         let clients = [&remembering, &forgetful].map(|channel| BenchClient::new(channel.clone()));
-        callers.spawn(calls(clients, turn.clone()));
+        callers.spawn(calls(clients, turn.clone(), made.clone()));
     }
-    let sums = give_turns(&turn, span).await;
+    let turns = give_turns(&turn, &made, span).await;
     let mut all = histograms();
     while let Some(latencies) = callers.join_next().await {
         for (all, some) in all.iter_mut().zip(latencies.expect("a caller ends well")) {
             all.add(some).expect("the same range");
         }
     }
-    [0, 1].map(|which| sums[which].figures(&all[which]))
+    let [p50, p50_without] = all.map(|latencies| latencies.value_at_quantile(0.5) as f64 / 1e3);
+    let more = |used: fn(&Turn) -> f64| usual(turns.iter().map(|[one, other]| used(one) - used(other)));
+    let cpu = usual(turns.iter().map(|[one, _]| one.cpu_per_call()));
+    [p50, p50_without, cpu, more(Turn::cpu_per_call), more(Turn::allocations_per_call)]
 }
 
-/// Gives each channel its turns, and sums up what was used in them once all is warm.
-async fn give_turns(turn: &AtomicUsize, span: Duration) -> [Sums; 2] {
-    let mut sums = [Sums::default(), Sums::default()];
+/// The mean of the middle half of them.
+fn usual(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    let aside = figures.len() / 4;
+    let middle = &figures[aside..figures.len() - aside];
+    middle.iter().sum::<f64>() / middle.len() as f64
+}
+
+/// Gives each channel its turns, and says what was used in them once all is warm: pairs of one of the channel that remembers and one of
+/// the other.
+async fn give_turns(turn: &AtomicUsize, made: &Calls, span: Duration) -> Vec<[Turn; 2]> {
+    let mut turns = Vec::new();
     let warm = Instant::now() + span.mul_f64(WARM_UP);
     let end = warm + span;
     for round in 0.. {
@@ -150,24 +158,28 @@ async fn give_turns(turn: &AtomicUsize, span: Duration) -> [Sums; 2] {
         if now >= end {
             break;
         }
+        let mut pair = [Turn::NONE; 2];
         // Of each two rounds, the second goes the other way round.
         for which in [round % 2, 1 - round % 2] {
             turn.store(which + if now >= warm { COUNTS } else { 0 }, Relaxed);
-            let used = Used::now();
+            let (used, before) = (Used::now(), made[which].load(Relaxed));
             tokio::time::sleep(TURN).await;
-            if now >= warm {
-                sums[which].add(used, Used::now());
-            }
+            let (cpu, allocations) = Used::now().since(used);
+            pair[which] = Turn { cpu, allocations, calls: made[which].load(Relaxed) - before };
+        }
+        if now >= warm && pair.iter().all(|turn| turn.calls > 0) {
+            turns.push(pair);
         }
     }
     turn.store(END, Relaxed);
-    sums
+    turns
 }
 
 /// Makes calls by the channel whose turn it is, until the end.
 async fn calls(
     mut clients: [BenchClient<callsign::Channel>; 2],
     turn: Arc<AtomicUsize>,
+    made: Arc<Calls>,
 ) -> [Histogram<u64>; 2] {
     let payload = Payload { data: vec![b'x'; BYTES] };
     let mut latencies = histograms();
@@ -180,6 +192,7 @@ async fn calls(
         let since = Instant::now();
         let reply = clients[which].echo(payload.clone()).await.expect("a reply");
         assert_eq!(reply.into_inner().data.len(), BYTES);
+        made[which].fetch_add(1, Relaxed);
         if counts {
             latencies[which].record(since.elapsed().as_nanos() as u64).expect("in range");
         }
@@ -191,22 +204,17 @@ fn histograms() -> [Histogram<u64>; 2] {
     [(); 2].map(|()| Histogram::new(3).expect("a histogram"))
 }
 
-// === impl Sums ===
+// === impl Turn ===
 
-impl Sums {
-    fn add(&mut self, since: Used, until: Used) {
-        let (cpu, allocations) = until.since(since);
-        self.cpu += cpu;
-        self.allocations += allocations;
+impl Turn {
+    const NONE: Self = Self { cpu: Duration::ZERO, allocations: 0, calls: 0 };
+
+    /// In microseconds.
+    fn cpu_per_call(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.calls as f64
     }
 
-    /// The median in microseconds, microseconds of CPU a call, allocations a call.
-    fn figures(&self, latencies: &Histogram<u64>) -> [f64; 3] {
-        let calls = latencies.len() as f64;
-        [
-            latencies.value_at_quantile(0.5) as f64 / 1e3,
-            self.cpu.as_secs_f64() * 1e6 / calls,
-            self.allocations as f64 / calls,
-        ]
+    fn allocations_per_call(&self) -> f64 {
+        self.allocations as f64 / self.calls as f64
     }
 }
