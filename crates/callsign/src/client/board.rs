@@ -1,6 +1,6 @@
 //! Getting aboard: a node that is ready, and room for one more call on it.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, mem, sync::Arc};
 
 use callsign_core::{
     Node, NodeId,
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     attempt::{Aside, Berth, Told},
-    decisions::{Choice, Fate, Taken, Why},
+    decisions::{Choice, Fate, Rare, Taken, Why},
     explain,
     failure::Failure,
     journey::{Journey, Phase},
@@ -32,8 +32,8 @@ struct Search {
     /// How many of the excluded nodes are so because they failed. The others are full.
     failed: usize,
     full: usize,
-    /// When it began, for the first look.
-    since: Option<Instant>,
+    /// The call has not looked for a node before.
+    is_first: bool,
 }
 
 /// What one look around has led to.
@@ -52,11 +52,7 @@ impl Journey {
     ///
     /// The waits are boxed: in place they would make the future of every call larger, and hardly any call waits.
     pub(super) async fn board(&mut self, plan: &Plan) -> Result<(Arc<Connection>, Slot), Failure> {
-        let mut search = Search {
-            failed: self.exclude().len(),
-            full: 0,
-            since: (self.attempts == 0).then_some(plan.since),
-        };
+        let mut search = Search { failed: self.exclude().len(), full: 0, is_first: self.attempts == 0 };
         let channel = &plan.channel;
         let mut published = None;
         loop {
@@ -88,7 +84,11 @@ impl Journey {
         // Each time: the links may have been told to rest while we waited.
         roster.stir();
         let why = if self.attempts == 0 { Why::First } else { Why::Retry };
-        let berth = match self.pick(plan, search.since.take().unwrap_or_else(Instant::now), why) {
+        let (since, seed) = match mem::take(&mut search.is_first) {
+            true => (plan.since, roster.seed_of(plan.call)),
+            false => (Instant::now(), roster.draw_seed()),
+        };
+        let berth = match self.pick(plan, since, seed, why) {
             Ok(berth) => berth,
             Err(shortage) => {
                 if channel.tasks().stopped().is_cancelled() {
@@ -135,41 +135,53 @@ impl Journey {
     }
 
     /// Picks a node, and writes down which, or why there was none.
-    pub(super) fn pick(&self, plan: &Plan, since: Instant, why: Why) -> Result<Berth, explain::Shortage> {
+    pub(super) fn pick(
+        &self,
+        plan: &Plan,
+        since: Instant,
+        seed: u64,
+        why: Why,
+    ) -> Result<Berth, explain::Shortage> {
         let (roster, options) = (plan.channel.roster(), &plan.options);
         let state = roster.state();
         let exclude = match options.place() {
             None => self.shunned(&state),
             Some(_) => Cow::Borrowed(&[][..]),
         };
-        let seed = roster.draw_seed();
         let request = PickRequest { filters: Some(&options.filters), exclude: &exclude, hash: options.hash };
-        let mut notes = (plan.id.is_some() && options.place().is_none()).then(Notes::default);
+        let mut notes = (roster.decisions.remembers() && options.place().is_none()).then(Notes::default);
         let mut found = find(plan, &state, &request, seed, since, notes.as_mut());
-        let choice = plan.write(|record| {
-            let found = match &found {
-                Ok((Berth { link, .. }, instead)) => {
-                    let inflight = link.load.inflight();
-                    Ok(Taken { id: link.id.clone(), inflight, instead: instead.clone() })
+        if let Some(mut record) = plan.record() {
+            let (number, choice) = record.add();
+            let Choice { fate, taken, state: by, at, why: wanted, rare, notes: noted } = choice;
+            *fate = Fate::UnderWay;
+            *by = state.number;
+            *at = Some(since);
+            *wanted = why;
+            *noted = notes;
+            *rare = rarities(&found, &exclude);
+            *taken = match &mut found {
+                Ok((berth, _)) => {
+                    berth.choice = number;
+                    Some(Taken { id: berth.link.id.clone(), inflight: berth.link.load.inflight() })
                 }
-                Err(shortage) => Err(shortage.message.clone()),
+                Err(_) => None,
             };
-            record.add(Choice {
-                state: Arc::downgrade(&state),
-                why,
-                at: since,
-                exclude: exclude.as_ref().into(),
-                seed,
-                // Taken from here, they are moved once: captured, they would be moved with the closure.
-                notes: notes.take(),
-                found,
-                fate: Fate::UnderWay,
-            })
-        });
-        if let (Ok((berth, _)), Some(choice)) = (&mut found, choice) {
-            berth.choice = choice;
         }
         found.map(|(berth, _)| berth)
+    }
+}
+
+/// What is to be written down of a choice that few have.
+#[inline]
+fn rarities(
+    found: &Result<(Berth, Option<Arc<str>>), explain::Shortage>,
+    exclude: &[NodeId],
+) -> Option<Box<Rare>> {
+    match found {
+        Ok((_, None)) if exclude.is_empty() => None,
+        Ok((_, instead)) => Some(Rare::boxed(exclude, instead.clone(), "")),
+        Err(shortage) => Some(Rare::boxed(exclude, None, &shortage.message)),
     }
 }
 

@@ -92,8 +92,8 @@ impl Abandoned<'_> {
 
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
-        if let Some(plan) = self.0 {
-            plan.write(|record| record.end(Outcome::Cancelled, None, Instant::now()));
+        if let Some(mut record) = self.0.and_then(Plan::record) {
+            record.end(Outcome::Cancelled, None, Instant::now());
         }
     }
 }
@@ -124,7 +124,7 @@ fn refuse(plan: &Plan, grpc: bool, failure: Failure) -> Result<Response<Response
         return Err(failure.into_error());
     }
     let mut response = failure.into_response();
-    if let Some(id) = plan.id {
+    if let Some(id) = plan.channel.roster().decisions.known(plan.call) {
         id.sign(response.headers_mut());
     }
     Ok(response)

@@ -16,7 +16,7 @@ use std::{
     num::NonZeroU64,
     str::FromStr,
     sync::{
-        Arc, Mutex, PoisonError, TryLockError,
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -26,12 +26,15 @@ use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 
 pub use self::record::Why;
-pub(crate) use self::record::{Asked, Choice, End, Fate, Lost, Record, Said, Taken};
+pub(crate) use self::record::{Choice, End, Fate, Lost, Rare, Record, Said, Taken};
 use super::{names, roster::State};
 
 /// Snapshots kept at most, and nodes in all of them together; the last is kept whatever its size.
 const STATES_MAX: usize = 64;
 const NODES_MAX: usize = 16_384;
+
+/// Those of the largest number of 64 bits.
+const DIGITS_MAX: usize = 20;
 
 /// What tells one call of a channel from its others: a number that grows from 1.
 ///
@@ -50,15 +53,20 @@ pub enum CallRef {
     Last,
 }
 
-/// The ring. With no place in it, nothing is remembered and calls have no ids.
+/// The ring. With no place in it, nothing is remembered.
 #[derive(Debug)]
 pub(crate) struct Decisions {
-    places: Box<[Mutex<Record>]>,
-    /// The id given out last.
-    last: AtomicU64,
+    places: Box<[Alone<Mutex<Record>>]>,
     missed: AtomicU64,
     states: Mutex<VecDeque<Arc<State>>>,
+    /// How many calls have begun, and so the id of the last one.
+    last: Alone<AtomicU64>,
 }
+
+/// Keeps what each call writes out of the cache lines of what others use meanwhile.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Alone<T>(T);
 
 // === impl CallId ===
 
@@ -67,6 +75,10 @@ impl CallId {
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {
         NonZeroU64::new(number).map(Self)
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0.get()
     }
 
     /// That of the call that these are the headers of the response to. With tonic they are the metadata of a response or of a status:
@@ -86,8 +98,14 @@ impl CallId {
 
     /// Puts it on a response, where nothing from the wire takes its place.
     pub(crate) fn sign(self, headers: &mut HeaderMap) {
+        let (mut digits, mut first, mut rest) = ([0; DIGITS_MAX], DIGITS_MAX, self.number());
+        while rest > 0 {
+            first -= 1;
+            digits[first] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
         // Made from text a value is one allocation, made from a number it is two. Digits are always a value.
-        if let Ok(value) = HeaderValue::from_str(itoa::Buffer::new().format(self.0.get())) {
+        if let Ok(value) = HeaderValue::from_bytes(&digits[first..]) {
             headers.insert(&names::CALL_ID, value);
         }
     }
@@ -117,50 +135,49 @@ impl Decisions {
     /// A ring with so many places.
     pub(crate) fn new(places: usize) -> Self {
         Self {
-            places: std::iter::repeat_with(Mutex::default).take(places).collect(),
-            last: AtomicU64::new(0),
+            places: std::iter::repeat_with(Alone::default).take(places).collect(),
             missed: AtomicU64::new(0),
             states: Mutex::default(),
+            last: Alone::default(),
         }
     }
 
-    /// A call begins. `None` if nothing is remembered.
-    pub(crate) fn begin(&self) -> Option<CallId> {
-        if self.places.is_empty() {
-            return None;
+    /// A call begins. All have numbers, also where nothing is remembered.
+    pub(crate) fn begin(&self) -> CallId {
+        CallId(NonZeroU64::MIN.saturating_add(self.last.0.fetch_add(1, Relaxed)))
+    }
+
+    /// The id that a call is remembered by, if calls are.
+    pub(crate) fn known(&self, call: CallId) -> Option<CallId> {
+        self.remembers().then_some(call)
+    }
+
+    /// Whether calls are remembered at all.
+    pub(crate) fn remembers(&self) -> bool {
+        !self.places.is_empty()
+    }
+
+    /// The place of a call, to be written to: what is there is of this call or of one before it. None if somebody reads there at this
+    /// moment, or if a later call has taken it.
+    pub(crate) fn place_of(&self, id: CallId) -> Option<MutexGuard<'_, Record>> {
+        let record = match self.place(id)?.try_lock() {
+            Ok(record) => Some(record),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        let record = record.filter(|record| record.id <= Some(id));
+        if record.is_none() {
+            self.missed.fetch_add(1, Relaxed);
         }
-        CallId::new(self.last.fetch_add(1, Relaxed) + 1)
-    }
-
-    /// Writes into the record of a call, which takes its place with the first word of it: `open` writes down what it asks for.
-    pub(crate) fn open<T>(
-        &self,
-        id: Option<CallId>,
-        open: impl FnOnce(&mut Record),
-        write: impl FnOnce(&mut Record) -> T,
-    ) -> Option<T> {
-        let id = id?;
-        self.visit(id, |record| {
-            if record.id < Some(id) {
-                record.reset(id);
-                open(record);
-            }
-            write(record)
-        })
-    }
-
-    /// Writes into the record of a call, if it is still there and nobody else has it in hand.
-    pub(crate) fn write<T>(&self, id: Option<CallId>, write: impl FnOnce(&mut Record) -> T) -> Option<T> {
-        let id = id?;
-        self.visit(id, |record| (record.id == Some(id)).then(|| write(record)))?
+        record
     }
 
     /// What is remembered of a call.
     pub(crate) fn read(&self, call: CallRef) -> Option<Record> {
         match call {
             CallRef::Id(id) => {
-                let place = self.place(id)?.lock().unwrap_or_else(PoisonError::into_inner);
-                (place.id == Some(id)).then(|| place.clone())
+                let record = self.place(id)?.lock().unwrap_or_else(PoisonError::into_inner);
+                (record.id == Some(id)).then(|| record.clone())
             }
             // One that has only just begun has nothing to tell yet.
             CallRef::Last => self.latest().find_map(|id| self.read(CallRef::Id(id))),
@@ -169,7 +186,7 @@ impl Decisions {
 
     /// The ids of the calls that may be remembered, the latest first.
     pub(crate) fn latest(&self) -> impl Iterator<Item = CallId> {
-        let last = self.last.load(Relaxed);
+        let last = self.last.0.load(Relaxed);
         (0..self.places.len() as u64).map_while(move |ago| CallId::new(last.checked_sub(ago)?))
     }
 
@@ -180,7 +197,7 @@ impl Decisions {
 
     /// Keeps a snapshot for the decisions that are made by it.
     pub(crate) fn keep(&self, state: &Arc<State>) {
-        if self.places.is_empty() {
+        if !self.remembers() {
             return;
         }
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,21 +209,15 @@ impl Decisions {
         }
     }
 
-    fn place(&self, id: CallId) -> Option<&Mutex<Record>> {
-        let index = id.0.get().checked_rem(self.places.len() as u64)?;
-        self.places.get(usize::try_from(index).ok()?)
+    /// The snapshot of this number, if it is kept.
+    pub(crate) fn state(&self, number: u64) -> Option<Arc<State>> {
+        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        states.iter().rev().find(|state| state.number == number).cloned()
     }
 
-    fn visit<T>(&self, id: CallId, visit: impl FnOnce(&mut Record) -> T) -> Option<T> {
-        let visited = match self.place(id)?.try_lock() {
-            Ok(mut record) => (record.id <= Some(id)).then(|| visit(&mut record)),
-            Err(TryLockError::Poisoned(poisoned)) => Some(visit(&mut poisoned.into_inner())),
-            Err(TryLockError::WouldBlock) => None,
-        };
-        if visited.is_none() {
-            self.missed.fetch_add(1, Relaxed);
-        }
-        visited
+    fn place(&self, id: CallId) -> Option<&Mutex<Record>> {
+        let index = id.number().checked_rem(self.places.len() as u64)?;
+        Some(&self.places.get(usize::try_from(index).ok()?)?.0)
     }
 }
 

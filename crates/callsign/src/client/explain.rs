@@ -101,7 +101,7 @@ impl Moment<'_> {
     fn is_ready(self, load: &Load) -> bool {
         match self {
             Self::Now => load.is_ready(),
-            Self::Then { choice, .. } => choice.found.is_ok(),
+            Self::Then { choice, .. } => choice.taken.is_some(),
         }
     }
 }
@@ -173,10 +173,12 @@ pub(crate) fn explain(roster: &Roster, options: &CallOptions, now: Instant) -> E
 /// Says why a call that was made went where it went.
 pub(crate) fn explain_call(roster: &Roster, call: CallRef, now: Instant) -> Option<CallExplanation> {
     let record = roster.decisions.read(call)?;
-    let replays: Vec<_> = record.choices.iter().map(|choice| ReplayedChoice::new(&record, choice)).collect();
-    let last = record.choices.last().zip(replays.last());
-    let last = last.and_then(|(choice, replay)| Some((choice.state.upgrade()?, choice, replay)));
-    let nodes = match last {
+    let state = |choice: &Choice| roster.decisions.state(choice.state);
+    let replays =
+        record.choices().map(|choice| ReplayedChoice::new(&record, choice, state(choice).as_deref()));
+    let replays: Vec<_> = replays.collect();
+    let last = record.choices().next_back().zip(replays.last());
+    let nodes = match last.and_then(|(choice, replay)| Some((state(choice)?, choice, replay))) {
         Some((state, choice, replay)) => {
             let moment = Moment::Then { choice, looks: replay.looks() };
             stand(roster, &state, &record.asked.options(), moment, now)
@@ -196,7 +198,7 @@ fn stand(
 ) -> Vec<NodeExplanation> {
     let exclude = match moment {
         Moment::Now => &[][..],
-        Moment::Then { choice, .. } => &choice.exclude,
+        Moment::Then { choice, .. } => choice.exclude(),
     };
     let request = PickRequest { filters: Some(&options.filters), exclude, hash: options.hash };
     let standings = match moment {

@@ -264,7 +264,7 @@ impl<'a> Course for Field<'a> {
             return None;
         }
         let plan = self.plan;
-        let berth = self.journey.pick(plan, now, Why::Hedge).ok()?;
+        let berth = self.journey.pick(plan, now, plan.channel.roster().draw_seed(), Why::Hedge).ok()?;
         let unused = |why| plan.settle(berth.choice, Fate::Unused(why));
         if self.journey.exclude().contains(&berth.link.id) {
             unused("it has the request already");

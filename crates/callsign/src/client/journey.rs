@@ -194,7 +194,8 @@ impl Journey {
         B::Error: Into<BoxError>,
     {
         let Answer { response, mut outgoing, at } = answer;
-        let Plan { channel, since: began, time, id, .. } = plan;
+        let Plan { channel, since: began, time, call, .. } = plan;
+        let id = channel.roster().decisions.known(call);
         let Some(mut berth) = self.berth.take() else { return Response::new(ResponseBody::empty()) };
         body.commit();
         let sending = (!outgoing.is_done()).then(|| {

@@ -1,7 +1,11 @@
 //! What governs one call: its own options, what its method's policy and the channel say where they say nothing, and what the call that it
 //! is made for leaves of its time.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, MutexGuard},
+    time::Duration,
+};
 
 use callsign_core::select::Outcome;
 use http::{Response, uri::PathAndQuery};
@@ -11,7 +15,7 @@ use super::{
     Code, RetryPolicy,
     attempt::Berth,
     channel::{Channel, Settings},
-    decisions::{Asked, CallId, Fate, Lost, Record},
+    decisions::{CallId, Fate, Lost, Record},
     failure::Failure,
     methods::{Hedging, Rule},
     options::CallOptions,
@@ -31,8 +35,8 @@ pub(super) struct Plan {
     pub(super) since: Instant,
     pub(super) rule: Option<Arc<Rule>>,
     pub(super) time: Time,
-    /// What the channel remembers it by, if it does.
-    pub(super) id: Option<CallId>,
+    /// Which of the channel's calls it is.
+    pub(super) call: CallId,
 }
 
 // === impl Plan ===
@@ -54,7 +58,7 @@ impl Plan {
         let time = fit_within(&mut options, settings, now)
             .and_then(|()| Time::of(&parts.headers, &options, settings, now))
             .and_then(|time| if time.head == Some(now) { Err(no_time()) } else { Ok(time) });
-        let id = channel.roster().decisions.begin();
+        let call = channel.roster().decisions.begin();
         let path = parts.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let admitted = time.and_then(|time| admit(&channel, now).map(|()| time));
@@ -62,35 +66,37 @@ impl Plan {
             Ok(time) => (time, None),
             Err(failure) => (Time::NONE, Some(Box::new(failure))),
         };
-        (Self { channel, options, path, since: now, rule, time, id }, failure)
+        (Self { channel, options, path, since: now, rule, time, call }, failure)
     }
 
-    /// Writes into the record of the call, and first what it asks for, if that is not there yet.
-    pub(super) fn write<T>(&self, write: impl FnOnce(&mut Record) -> T) -> Option<T> {
-        let open = |record: &mut Record| {
-            record.since = Some(self.since);
-            record.path = Some(self.path.clone());
-            record.asked = Asked::of(&self.options);
-        };
-        self.channel.roster().decisions.open(self.id, open, write)
+    /// The record of the call, if there is one that can be written to. It says what the call asks for.
+    #[inline]
+    pub(super) fn record(&self) -> Option<MutexGuard<'_, Record>> {
+        let mut record = self.channel.roster().decisions.place_of(self.call)?;
+        if record.id != Some(self.call) {
+            record.begin(self.call, self.since, &self.path, &self.options);
+        }
+        Some(record)
     }
 
     /// Writes down what came of one of the call's choices.
     pub(super) fn settle(&self, choice: u32, fate: Fate) {
-        self.write(|record| record.settle(choice, fate));
+        if let Some(mut record) = self.record() {
+            record.settle(choice, fate);
+        }
     }
 
     /// Writes down that an attempt has not led to the call's answer.
     pub(super) fn lost(&self, berth: &Berth, outcome: Outcome, reason: &str) {
-        self.write(|record| {
-            let lost = Lost { outcome, reason: reason.to_owned(), at: Instant::now() };
-            record.settle(berth.choice, Fate::Lost(Box::new(lost)));
-        });
+        let lost = Lost { outcome, reason: reason.to_owned(), at: Instant::now() };
+        self.settle(berth.choice, Fate::Lost(Box::new(lost)));
     }
 
     /// Writes down how the call failed on our side.
     pub(super) fn fail(&self, failure: &Failure) {
-        self.write(|record| record.fail(failure));
+        if let Some(mut record) = self.record() {
+            record.fail(failure);
+        }
     }
 
     pub(super) fn is_idempotent(&self) -> bool {

@@ -234,10 +234,11 @@ impl Call {
     fn conclude(&mut self, outcome: Outcome, said: Option<Said>, now: Instant) {
         let said = said.or_else(|| self.trace.said.take());
         let Trace { id, choice, .. } = self.trace;
-        self.channel.roster().decisions.write(id, |record| {
+        let Some(mut record) = id.and_then(|id| self.channel.roster().decisions.place_of(id)) else { return };
+        if record.id == id {
             record.settle(choice, Fate::Answered);
             record.end(outcome, said, now);
-        });
+        }
     }
 
     fn is_overdue(&self) -> bool {

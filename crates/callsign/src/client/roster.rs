@@ -34,7 +34,7 @@ pub(crate) use self::dial::{fitness, fixed_node};
 use self::{totals::Totals, usage::Usage};
 use super::{
     AttemptCounts, ChannelMeter, HealthCheck, NodeState,
-    decisions::Decisions,
+    decisions::{CallId, Decisions},
     link::{Link, News},
     prober::Prober,
     reports::Reports,
@@ -69,6 +69,8 @@ pub(crate) struct Roster {
     /// Nobody has been told yet that calls come without the key that the strategy goes by.
     keyed: AtomicBool,
     seeds: AtomicU64,
+    /// What the seeds of calls begin after.
+    first_seed: u64,
     pinned: Mutex<Vec<Arc<Link>>>,
     health: Mutex<Health>,
     slow_start: Duration,
@@ -86,6 +88,8 @@ pub(crate) struct Roster {
 /// One snapshot.
 #[derive(Debug)]
 pub(crate) struct State {
+    /// Counted from the first one of the roster.
+    pub(crate) number: u64,
     pub(crate) slate: Slate<Arc<Link>>,
     pub(crate) known: Known,
     /// Nodes that are registered and cannot be called by this channel at all, with the reason.
@@ -139,7 +143,10 @@ impl Roster {
         let mut rng = fastrand::Rng::with_seed(seed);
         let (reports, prober) = (Reports::of(&strategy), Prober::of(&strategy));
         let slate = Slate::new(&strategy, &filters, Vec::new(), None, &mut rng);
-        let state = State { slate, known: Known::Pending, unfit: Vec::new(), freshness: None, ready: 0 };
+        let (known, unfit) = (Known::Pending, Vec::new());
+        let state = Arc::new(State { number: 0, slate, known, unfit, freshness: None, ready: 0 });
+        let decisions = Decisions::new(remembered);
+        decisions.keep(&state);
         Self {
             service,
             origin,
@@ -149,7 +156,7 @@ impl Roster {
             speech,
             idle_after,
             check: check.map(Arc::new),
-            state: ArcSwap::from_pointee(state),
+            state: ArcSwap::new(state),
             published: watch::Sender::new(()),
             news: Arc::new(News::new()),
             reports,
@@ -164,7 +171,8 @@ impl Roster {
             paces: Arc::default(),
             meter: ChannelMeter::default(),
             totals: Totals::default(),
-            decisions: Decisions::new(remembered),
+            decisions,
+            first_seed: rng.u64(..),
             seed,
             tasks,
         }
@@ -184,12 +192,17 @@ impl Roster {
         self.totals.read()
     }
 
-    /// Randomness for one call.
+    /// Randomness for anything but the choices of calls.
     pub(crate) fn rng(&self) -> fastrand::Rng {
         fastrand::Rng::with_seed(self.draw_seed())
     }
 
-    /// What the randomness of one call follows from.
+    /// What the randomness of a call's first choice follows from.
+    pub(crate) fn seed_of(&self, call: CallId) -> u64 {
+        self.first_seed.wrapping_add(call.number().wrapping_mul(SPREAD))
+    }
+
+    /// The same for anything else.
     pub(crate) fn draw_seed(&self) -> u64 {
         self.seeds.fetch_add(SPREAD, Ordering::Relaxed)
     }
@@ -446,7 +459,8 @@ impl Roster {
             _ => {}
         }
         let (known, freshness) = (source.known(), source.freshness());
-        let state = Arc::new(State { slate, known, unfit: unfit.to_vec(), freshness, ready });
+        let (number, unfit) = (previous.number + 1, unfit.to_vec());
+        let state = Arc::new(State { number, slate, known, unfit, freshness, ready });
         self.decisions.keep(&state);
         self.state.store(state);
         self.published.send_replace(());

@@ -1,9 +1,6 @@
 //! One call as the ring has it.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{mem, sync::Arc, time::Duration};
 
 use callsign_core::{
     NodeId,
@@ -11,7 +8,6 @@ use callsign_core::{
 };
 use http::uri::PathAndQuery;
 use serde::Serialize;
-use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::CallId;
@@ -19,7 +15,6 @@ use crate::client::{
     Code,
     failure::Failure,
     options::{CallOptions, Place},
-    roster::State,
 };
 
 /// Choices of one call that are remembered, the last ones.
@@ -27,21 +22,23 @@ const CHOICES_MAX: usize = 8;
 
 /// One call: what it asked for, which nodes were chosen for it, and what came of it.
 ///
-/// The ring's memory is cold when its turn comes again, so what counts is how much of it a usual call touches: this is one piece, and what
-/// only few calls have lies elsewhere.
+/// The ring's memory and the code that writes there are cold when a call's turn comes, so what counts is how little of both a usual call
+/// touches: this is one piece, what only few calls have lies elsewhere, and what is written when a call ends stands in front.
 #[derive(Debug, Clone, Default)]
+#[repr(C)]
 pub(crate) struct Record {
     /// None for a place that no call has had yet.
     pub(crate) id: Option<CallId>,
+    /// How many choices there were, and so the number of the last one.
+    made: u32,
+    /// None while the call is under way.
+    pub(crate) end: Option<End>,
+    last: Choice,
     pub(crate) since: Option<Instant>,
     pub(crate) path: Option<PathAndQuery>,
     pub(crate) asked: Asked,
-    /// Most calls make one.
-    pub(crate) choices: SmallVec<[Choice; 1]>,
-    /// How many more choices there were before these.
-    pub(crate) forgotten: u32,
-    /// None while the call is under way.
-    pub(crate) end: Option<End>,
+    /// Choices before the last. Most calls make one.
+    earlier: Vec<Choice>,
 }
 
 /// What a call asks of its nodes.
@@ -55,20 +52,18 @@ pub(crate) struct Asked {
 
 /// One choice of a node.
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub(crate) struct Choice {
-    /// The snapshot that it was made by.
-    pub(crate) state: Weak<State>,
+    pub(crate) fate: Fate,
+    /// The node; none if there was none.
+    pub(crate) taken: Option<Taken>,
+    /// The number of the snapshot that it was made by.
+    pub(crate) state: u64,
+    pub(crate) at: Option<Instant>,
     pub(crate) why: Why,
-    pub(crate) at: Instant,
-    /// Nodes that were not to be taken again.
-    pub(crate) exclude: Box<[NodeId]>,
-    /// What its random numbers follow from.
-    pub(crate) seed: u64,
+    pub(crate) rare: Option<Box<Rare>>,
     /// What it went by; none if the call named its node.
     pub(crate) notes: Option<Notes>,
-    /// The node, or why there was none.
-    pub(crate) found: Result<Taken, String>,
-    pub(crate) fate: Fate,
 }
 
 /// A node that was chosen.
@@ -77,8 +72,17 @@ pub(crate) struct Taken {
     pub(crate) id: NodeId,
     /// This client's calls in flight there, with this one.
     pub(crate) inflight: u32,
+}
+
+/// What few choices have.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rare {
+    /// Nodes that were not to be taken again.
+    pub(crate) exclude: Box<[NodeId]>,
     /// Why it is another node than the shape asks for.
     pub(crate) instead: Option<Arc<str>>,
+    /// Why there was no node.
+    pub(crate) shortage: String,
 }
 
 /// What a node is chosen for.
@@ -131,36 +135,64 @@ pub(crate) type Said = (Code, String);
 // === impl Record ===
 
 impl Record {
-    /// Makes room for another call.
-    pub(super) fn reset(&mut self, new: CallId) {
-        let Self { id, since, path, asked, choices, forgotten, end } = self;
-        *id = Some(new);
-        (*since, *path, *end) = (None, None, None);
-        *asked = Asked::default();
-        choices.clear();
-        *forgotten = 0;
+    /// Makes it that of another call.
+    #[inline]
+    pub(crate) fn begin(&mut self, call: CallId, at: Instant, asking: &PathAndQuery, options: &CallOptions) {
+        // The last choice stays until there is one of the new call.
+        let Self { id, since, path, asked, made, last: _, earlier, end } = self;
+        *id = Some(call);
+        *since = Some(at);
+        *path = Some(asking.clone());
+        asked.take_over(options);
+        *made = 0;
+        earlier.clear();
+        *end = None;
     }
 
-    /// Adds a choice, and gives its number. Of those that found nobody, one after the other, the last one is kept.
-    pub(crate) fn add(&mut self, choice: Choice) -> u32 {
-        if self.choices.last().is_some_and(|last| last.found.is_err()) {
-            self.choices.pop();
-        } else if self.choices.len() == CHOICES_MAX {
-            self.choices.remove(0);
-            self.forgotten += 1;
+    /// Adds a choice, to be filled in: what stands there is of another one. Of those that found nobody, one after the other, the last one is
+    /// kept.
+    pub(crate) fn add(&mut self) -> (u32, &mut Choice) {
+        if self.made == 0 {
+            self.made = 1;
+        } else if self.last.taken.is_some() {
+            self.set_last_aside();
+            self.made += 1;
         }
-        self.choices.push(choice);
-        self.forgotten + self.choices.len() as u32
+        (self.made, &mut self.last)
+    }
+
+    #[cold]
+    fn set_last_aside(&mut self) {
+        if self.earlier.len() + 1 == CHOICES_MAX {
+            self.earlier.remove(0);
+        }
+        self.earlier.push(mem::take(&mut self.last));
+    }
+
+    /// The last choices, in the order in which they were made.
+    pub(crate) fn choices(&self) -> impl DoubleEndedIterator<Item = &Choice> {
+        self.earlier.iter().chain((self.made > 0).then_some(&self.last))
+    }
+
+    /// How many more choices there were before these.
+    pub(crate) fn forgotten(&self) -> u32 {
+        self.made - self.choices().count() as u32
     }
 
     /// Says what came of a choice, unless that is known already.
+    #[inline]
     pub(crate) fn settle(&mut self, choice: u32, fate: Fate) {
-        let index = choice.checked_sub(self.forgotten + 1);
-        if let Some(choice) = index.and_then(|index| self.choices.get_mut(index as usize))
-            && let Fate::UnderWay = choice.fate
-        {
-            choice.fate = fate;
+        let choice = if choice == self.made { Some(&mut self.last) } else { self.earlier(choice) };
+        if let Some(Choice { fate: known @ Fate::UnderWay, .. }) = choice {
+            *known = fate;
         }
+    }
+
+    /// The choice of this number, if it is one before the last.
+    #[cold]
+    fn earlier(&mut self, choice: u32) -> Option<&mut Choice> {
+        let back = self.made.checked_sub(choice)?.checked_sub(1)?;
+        self.earlier.iter_mut().nth_back(back as usize)
     }
 
     /// How long the call had taken by then.
@@ -188,13 +220,50 @@ impl Record {
     }
 }
 
+// === impl Choice ===
+
+impl Choice {
+    /// Nodes that were not to be taken again.
+    pub(crate) fn exclude(&self) -> &[NodeId] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.exclude)
+    }
+}
+
+// === impl Rare ===
+
+impl Rare {
+    #[cold]
+    pub(crate) fn boxed(exclude: &[NodeId], instead: Option<Arc<str>>, shortage: &str) -> Box<Self> {
+        Box::new(Self { exclude: exclude.into(), instead, shortage: shortage.to_owned() })
+    }
+}
+
+// === impl Default for Choice ===
+
+/// One that nobody has made yet.
+impl Default for Choice {
+    fn default() -> Self {
+        Self {
+            fate: Fate::UnderWay,
+            taken: None,
+            state: 0,
+            at: None,
+            why: Why::First,
+            rare: None,
+            notes: None,
+        }
+    }
+}
+
 // === impl Asked ===
 
 impl Asked {
-    pub(crate) fn of(options: &CallOptions) -> Self {
-        let CallOptions { filters, hash, .. } = options;
-        let place = options.place().map(|place| Box::new(place.clone()));
-        Self { filters: filters.clone(), hash: *hash, place }
+    #[inline]
+    fn take_over(&mut self, options: &CallOptions) {
+        let Self { filters, hash, place } = self;
+        *filters = options.filters.clone();
+        *hash = options.hash;
+        *place = options.place().map(|place| Box::new(place.clone()));
     }
 
     /// As the options of a call that asks the same.

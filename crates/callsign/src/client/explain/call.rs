@@ -5,7 +5,10 @@
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-use callsign_core::{NodeId, select::Outcome};
+use callsign_core::{
+    NodeId,
+    select::{Notes, Outcome},
+};
 use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
@@ -65,7 +68,7 @@ pub struct AttemptExplanation {
     /// When it was chosen, from the start of the call.
     #[serde(rename = "after_us", serialize_with = "micros")]
     pub after: Duration,
-    /// What the strategy's random numbers followed from.
+    /// What the strategy's random numbers followed from; zero if it was not asked.
     pub seed: u64,
     /// This client's calls in flight at the node then, with this one.
     pub inflight: Option<u32>,
@@ -108,7 +111,7 @@ impl CallExplanation {
         replays: &[ReplayedChoice],
         nodes: Vec<NodeExplanation>,
     ) -> Option<Self> {
-        let Record { id, since, path, asked, choices, forgotten, end } = record;
+        let Record { id, since, path, asked, end, .. } = record;
         Some(Self {
             summary: summary(record, &nodes),
             id: (*id)?,
@@ -118,8 +121,12 @@ impl CallExplanation {
             key: asked.hash,
             strategy: roster.strategy.name().into(),
             ago: since.map(|since| Instant::now() - since).unwrap_or_default(),
-            attempts: choices.iter().zip(replays).map(|made| AttemptExplanation::new(record, made)).collect(),
-            forgotten: *forgotten,
+            attempts: record
+                .choices()
+                .zip(replays)
+                .map(|made| AttemptExplanation::new(record, made))
+                .collect(),
+            forgotten: record.forgotten(),
             outcome: end.as_ref().map(|end| CallOutcome::new(record, end)),
             nodes,
         })
@@ -139,14 +146,14 @@ impl fmt::Display for CallExplanation {
 
 impl AttemptExplanation {
     fn new(record: &Record, (choice, replay): (&Choice, &ReplayedChoice)) -> Self {
-        let taken = choice.found.as_ref().ok();
+        let (taken, rare) = (choice.taken.as_ref(), choice.rare.as_ref());
         Self {
             why: choice.why,
             node: taken.map(|taken| taken.id.clone()),
-            after: record.until(choice.at),
-            seed: choice.seed,
+            after: choice.at.map(|at| record.until(at)).unwrap_or_default(),
+            seed: choice.notes.as_ref().map_or(0, Notes::seed),
             inflight: taken.map(|taken| taken.inflight),
-            instead: taken.and_then(|taken| taken.instead.clone()),
+            instead: rare.and_then(|rare| rare.instead.clone()),
             fate: fate(choice).into_owned(),
             lost: match &choice.fate {
                 Fate::Lost(lost) => Some(record.until(lost.at)),
@@ -195,24 +202,24 @@ impl CallOutcome {
 
 /// What came of a choice.
 fn fate(choice: &Choice) -> Cow<'_, str> {
-    match (&choice.found, &choice.fate) {
-        (Err(why), _) => Cow::Borrowed(why),
-        (Ok(_), Fate::Lost(lost)) => Cow::Borrowed(&lost.reason),
-        (Ok(_), Fate::Unused(why)) => Cow::Owned(format!("nothing was sent, since {why}")),
-        (Ok(_), Fate::Answered) => Cow::Borrowed("it answered"),
-        (Ok(_), Fate::UnderWay) => Cow::Borrowed("it has the request"),
+    match (&choice.fate, &choice.taken) {
+        (_, None) => Cow::Borrowed(choice.rare.as_ref().map_or("", |rare| &rare.shortage)),
+        (Fate::Lost(lost), _) => Cow::Borrowed(&lost.reason),
+        (Fate::Unused(why), _) => Cow::Owned(format!("nothing was sent, since {why}")),
+        (Fate::Answered, _) => Cow::Borrowed("it answered"),
+        (Fate::UnderWay, _) => Cow::Borrowed("it has the request"),
     }
 }
 
 /// Who answered and why not another node, or why nobody did.
 fn summary(record: &Record, nodes: &[NodeExplanation]) -> String {
-    let sent = || record.choices.iter().filter(|choice| !matches!(choice.fate, Fate::Unused(_)));
-    let id_of = |choice: &Choice| choice.found.as_ref().ok().map(|taken| taken.id.clone());
+    let sent = || record.choices().filter(|choice| !matches!(choice.fate, Fate::Unused(_)));
+    let id_of = |choice: &Choice| choice.taken.as_ref().map(|taken| taken.id.clone());
     let answered = sent().find(|choice| matches!(choice.fate, Fate::Answered)).and_then(id_of);
     let at = sent().next_back().and_then(id_of);
     let mut text = match (&record.end, answered, at) {
         (None, _, Some(node)) => format!("{node} has the call, which is under way"),
-        (None, _, None) => match record.choices.last().map(fate) {
+        (None, _, None) => match record.choices().next_back().map(fate) {
             Some(why) => format!("the call waits for a node: {why}"),
             None => "the call has only just begun".to_owned(),
         },

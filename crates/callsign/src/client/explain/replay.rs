@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use super::call::whole_micros;
 use crate::client::{
     decisions::{Choice, Record},
+    roster::State,
     timeout::Readable,
 };
 
@@ -83,8 +84,9 @@ impl Serialize for NodeSeen {
 // === impl ReplayedChoice ===
 
 impl ReplayedChoice {
-    pub(super) fn new(record: &Record, choice: &Choice) -> Self {
-        Self::replay(record, choice).unwrap_or_else(|failure| Self {
+    /// By the snapshot that it was made by, if that is kept.
+    pub(super) fn new(record: &Record, choice: &Choice, state: Option<&State>) -> Self {
+        Self::replay(record, choice, state).unwrap_or_else(|failure| Self {
             looks: Vec::new(),
             seen: Vec::new(),
             failure: Some(failure),
@@ -95,16 +97,16 @@ impl ReplayedChoice {
         &self.looks
     }
 
-    fn replay(record: &Record, choice: &Choice) -> Result<Self, String> {
+    fn replay(record: &Record, choice: &Choice, state: Option<&State>) -> Result<Self, String> {
         let notes = choice.notes.as_ref().ok_or("the call says itself where it goes")?;
-        let state = choice.state.upgrade().ok_or("the snapshot that it was made by is kept no more")?;
+        let state = state.ok_or("the snapshot that it was made by is kept no more")?;
         let asked = &record.asked;
         let request =
-            PickRequest { filters: Some(&asked.filters), exclude: &choice.exclude, hash: asked.hash };
+            PickRequest { filters: Some(&asked.filters), exclude: choice.exclude(), hash: asked.hash };
         let replay = state.slate.replay(&request, notes).map_err(|why| why.to_string())?;
         let members = state.slate.members();
         let id = |index: usize| members[index].node.id();
-        let chosen = choice.found.as_ref().ok().map(|taken| &taken.id);
+        let chosen = choice.taken.as_ref().map(|taken| &taken.id);
         if replay.picked.map(id) != chosen {
             let name = |id: Option<&NodeId>| id.map_or("nobody".to_owned(), ToString::to_string);
             let (leads, went) = (name(replay.picked.map(id)), name(chosen));
@@ -112,12 +114,11 @@ impl ReplayedChoice {
                 "it leads to {leads} and not to {went}, so a filter of one's own has changed its mind"
             ));
         }
-        let picked = choice.at;
-        let tried = |index| choice.exclude.contains(id(index)).then_some(PassedOver::Tried);
+        let tried = |index| choice.exclude().contains(id(index)).then_some(PassedOver::Tried);
         let seen = |look: &Look| NodeSeen {
             node: id(look.member).clone(),
             chosen: replay.picked == Some(look.member),
-            cost: look.cost(picked),
+            cost: choice.at.and_then(|at| look.cost(at)),
             inflight: look.inflight,
             against: look.against.clone().or_else(|| tried(look.member)),
         };
