@@ -329,7 +329,7 @@ impl ChannelBuilder {
     }
 
     /// How many of the last calls [`Channel::explain_call`] can say something of: 512 when not called, 65,536 at most, and none with
-    /// zero, when replies have no ids either. Each takes about a kilobyte, once the ring is full.
+    /// zero, when replies have no ids either. Each takes about half a kilobyte.
     pub fn remembered_calls(mut self, calls: usize) -> Self {
         self.remembered = calls.min(REMEMBERED_MAX);
         self

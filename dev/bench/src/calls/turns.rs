@@ -1,9 +1,9 @@
-//! What it costs to remember calls: two channels of one process, one that remembers its calls and one that does not, have turns of a
-//! few milliseconds.
+//! What it costs to remember calls: channels of one process, some that remember their calls and some that do not, have turns of a few
+//! milliseconds.
 //!
 //! Two processes that do the same differ by more than what is looked for here: by where their memory lies, and by what else the machine
 //! does meanwhile. Turns are so short that all of that hits both alike, and pairs of turns that differ most from others do not count.
-//! What is left of chance is shown by two channels that both do not remember.
+//! What is left of chance is shown by channels that all do not remember.
 
 use std::{
     path::Path,
@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use callsign::client::ChannelBuilder;
 use hdrhistogram::Histogram;
 use tokio::{task::JoinSet, time::Instant};
 
@@ -38,8 +39,13 @@ const PROCESSES: usize = 3;
 const BYTES: usize = 16;
 /// Says that the channel is to remember as many calls as it does when it is told nothing.
 const USUAL: &str = "usual";
+/// Two channels of each kind, since it matters when and so where in memory one is made; and whether each remembers its calls.
+const REMEMBERS: [bool; CHANNELS] = [true, false, false, true];
+const CHANNELS: usize = 4;
+/// One channel after the other, of each kind one: each is the first as often as the second, and so is each kind.
+const PAIRS: [[usize; 2]; 4] = [[0, 1], [2, 3], [1, 0], [3, 2]];
 /// Is added to the number of the channel whose turn it is, once what it does counts.
-const COUNTS: usize = 2;
+const COUNTS: usize = CHANNELS;
 /// The turn that ends everything.
 const END: usize = usize::MAX;
 
@@ -61,7 +67,7 @@ struct Turn {
 }
 
 /// How many calls each channel has made.
-type Calls = [AtomicUsize; 2];
+type Calls = [AtomicUsize; CHANNELS];
 
 /// The benchmark.
 pub(crate) fn remembered(settings: &Settings) -> Report {
@@ -110,20 +116,19 @@ pub(crate) fn main(args: &[String]) {
     println!("{}", measured.iter().map(f64::to_string).collect::<Vec<_>>().join(" "));
 }
 
-/// The medians of the one that remembers and of the other in microseconds, microseconds of CPU a call, and how many more of these and of
-/// allocations the one has that remembers.
+/// The medians of those that remember and of the others in microseconds, microseconds of CPU a call, and how many more of these and of
+/// allocations those have that remember.
 async fn measure(inflight: usize, places: Option<usize>, span: Duration, addresses: &[String]) -> [f64; 5] {
-    let (remembering, _registrar) = way::callsign(addresses, |builder| match places {
-        Some(places) => builder.remembered_calls(places),
-        None => builder,
-    })
-    .await;
-    let (forgetful, _registrar) = way::callsign(addresses, |builder| builder.remembered_calls(0)).await;
+    let mut channels = Vec::new();
+    for remembers in REMEMBERS {
+        let places = if remembers { places } else { Some(0) };
+        channels.push(way::callsign(addresses, |builder| remember(builder, places)).await);
+    }
     let (turn, made) = (Arc::new(AtomicUsize::new(0)), Arc::new(Calls::default()));
     let mut callers = JoinSet::new();
     for _ in 0..inflight {
-        let clients = [&remembering, &forgetful].map(|channel| BenchClient::new(channel.clone()));
-        callers.spawn(calls(clients, turn.clone(), made.clone()));
+        let clients = channels.iter().map(|(channel, _registrar)| BenchClient::new(channel.clone()));
+        callers.spawn(calls(clients.collect(), turn.clone(), made.clone()));
     }
     let turns = give_turns(&turn, &made, span).await;
     let mut all = histograms();
@@ -138,6 +143,13 @@ async fn measure(inflight: usize, places: Option<usize>, span: Duration, address
     [p50, p50_without, cpu, more(Turn::cpu_per_call), more(Turn::allocations_per_call)]
 }
 
+fn remember(builder: ChannelBuilder, places: Option<usize>) -> ChannelBuilder {
+    match places {
+        Some(places) => builder.remembered_calls(places),
+        None => builder,
+    }
+}
+
 /// The mean of the middle half of them.
 fn usual(figures: impl Iterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.collect();
@@ -147,25 +159,24 @@ fn usual(figures: impl Iterator<Item = f64>) -> f64 {
     middle.iter().sum::<f64>() / middle.len() as f64
 }
 
-/// Gives each channel its turns, and says what was used in them once all is warm: pairs of one of the channel that remembers and one of
-/// the other.
+/// Gives each channel its turns, and says what was used in them once all is warm: pairs of one of a channel that remembers and one of
+/// another.
 async fn give_turns(turn: &AtomicUsize, made: &Calls, span: Duration) -> Vec<[Turn; 2]> {
     let mut turns = Vec::new();
     let warm = Instant::now() + span.mul_f64(WARM_UP);
     let end = warm + span;
-    for round in 0.. {
+    for channels in PAIRS.into_iter().cycle() {
         let now = Instant::now();
         if now >= end {
             break;
         }
         let mut pair = [Turn::NONE; 2];
-        // Of each two rounds, the second goes the other way round.
-        for which in [round % 2, 1 - round % 2] {
+        for which in channels {
             turn.store(which + if now >= warm { COUNTS } else { 0 }, Relaxed);
             let (used, before) = (Used::now(), made[which].load(Relaxed));
             tokio::time::sleep(TURN).await;
             let (cpu, allocations) = Used::now().since(used);
-            pair[which] = Turn { cpu, allocations, calls: made[which].load(Relaxed) - before };
+            pair[kind(which)] = Turn { cpu, allocations, calls: made[which].load(Relaxed) - before };
         }
         if now >= warm && pair.iter().all(|turn| turn.calls > 0) {
             turns.push(pair);
@@ -175,9 +186,9 @@ async fn give_turns(turn: &AtomicUsize, made: &Calls, span: Duration) -> Vec<[Tu
     turns
 }
 
-/// Makes calls by the channel whose turn it is, until the end.
+/// Makes calls by the channel whose turn it is, until the end; gives their latencies.
 async fn calls(
-    mut clients: [BenchClient<callsign::Channel>; 2],
+    mut clients: Vec<BenchClient<callsign::Channel>>,
     turn: Arc<AtomicUsize>,
     made: Arc<Calls>,
 ) -> [Histogram<u64>; 2] {
@@ -188,18 +199,23 @@ async fn calls(
         if now == END {
             return latencies;
         }
-        let (which, counts) = (now % COUNTS, now >= COUNTS);
+        let (which, counts) = (now % CHANNELS, now >= COUNTS);
         let since = Instant::now();
         let reply = clients[which].echo(payload.clone()).await.expect("a reply");
         assert_eq!(reply.into_inner().data.len(), BYTES);
         made[which].fetch_add(1, Relaxed);
         if counts {
-            latencies[which].record(since.elapsed().as_nanos() as u64).expect("in range");
+            latencies[kind(which)].record(since.elapsed().as_nanos() as u64).expect("in range");
         }
     }
 }
 
-/// One for each channel.
+/// The place of what is measured of a channel: first those that remember.
+fn kind(channel: usize) -> usize {
+    usize::from(!REMEMBERS[channel])
+}
+
+/// One for each kind of channel.
 fn histograms() -> [Histogram<u64>; 2] {
     [(); 2].map(|()| Histogram::new(3).expect("a histogram"))
 }

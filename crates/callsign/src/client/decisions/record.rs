@@ -229,17 +229,6 @@ impl Choice {
     }
 }
 
-// === impl Rare ===
-
-impl Rare {
-    #[cold]
-    pub(crate) fn boxed(exclude: &[NodeId], instead: Option<Arc<str>>, shortage: &str) -> Box<Self> {
-        Box::new(Self { exclude: exclude.into(), instead, shortage: shortage.to_owned() })
-    }
-}
-
-// === impl Default for Choice ===
-
 /// One that nobody has made yet.
 impl Default for Choice {
     fn default() -> Self {
@@ -255,9 +244,19 @@ impl Default for Choice {
     }
 }
 
+// === impl Rare ===
+
+impl Rare {
+    #[cold]
+    pub(crate) fn boxed(exclude: &[NodeId], instead: Option<Arc<str>>, shortage: &str) -> Box<Self> {
+        Box::new(Self { exclude: exclude.into(), instead, shortage: shortage.to_owned() })
+    }
+}
+
 // === impl Asked ===
 
 impl Asked {
+    /// Takes over what a call's options ask.
     #[inline]
     fn take_over(&mut self, options: &CallOptions) {
         let Self { filters, hash, place } = self;
