@@ -219,6 +219,25 @@ async fn the_latest_calls_come_first_and_no_more_than_are_asked_for() {
 }
 
 #[tokio::test]
+async fn a_call_by_a_snapshot_that_is_long_gone_still_says_who_had_it() {
+    const SNAPSHOTS_MAX: usize = 64;
+    let (registry, server) = (MemoryRegistry::new(), server().await);
+    let _lease = register(&registry, &server, "a", |node| node).await;
+    let channel = settled(builder(&registry)).await;
+    let first = call(&channel, CallOptions::new()).await;
+    assert_eq!((first.attempts[0].unseen.as_deref(), first.nodes.len()), (None, 1), "{first}");
+    let mut leases = Vec::new();
+    for number in 1..=SNAPSHOTS_MAX {
+        leases.push(register(&registry, &server, &format!("n{number}"), |node| node).await);
+        until("the node is known", || channel.nodes().len() == number + 1).await;
+    }
+    let now = channel.explain_call(CallRef::Id(first.id)).expect("it is remembered");
+    let said = now.attempts[0].unseen.as_deref();
+    assert_eq!(said, Some("the snapshot that it was made by is kept no more"), "{now}");
+    assert_eq!((&now.attempts[0].node, now.nodes.len()), (&first.attempts[0].node, 0), "{now}");
+}
+
+#[tokio::test]
 async fn what_made_the_difference_between_two_nodes_is_shown() {
     let (slow, quick) = (server().await, server().await);
     let addresses = [("slow", slow.handle.local_addr()), ("quick", quick.handle.local_addr())];
