@@ -1,6 +1,6 @@
 //! What a channel says of calls that it has made: each kind of reason is named, and so is what was tried.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use callsign::{
     CallOptions, Channel,
@@ -12,6 +12,7 @@ use callsign::{
     },
 };
 use callsign_examples::greeter::greeter_client::GreeterClient;
+use futures_util::poll;
 
 use super::{
     Count, builder, fixed, node, nowhere,
@@ -235,6 +236,17 @@ async fn a_call_by_a_snapshot_that_is_long_gone_still_says_who_had_it() {
     let said = now.attempts[0].unseen.as_deref();
     assert_eq!(said, Some("the snapshot that it was made by is kept no more"), "{now}");
     assert_eq!((&now.attempts[0].node, now.nodes.len()), (&first.attempts[0].node, 0), "{now}");
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_the_first_snapshot_says_so_and_what_it_saw_is_known() {
+    let channel = fixed([("a", nowhere(1))]).build().unwrap();
+    let mut client = GreeterClient::new(channel.clone());
+    let mut waits = pin!(client.hello(with(CallOptions::new(), "x")));
+    assert!(poll!(&mut waits).is_pending(), "no task of the channel has run yet");
+    let made = channel.explain_call(CallRef::Last).expect("it is remembered");
+    assert!(made.summary.starts_with("the call waits for a node: "), "{made}");
+    assert_eq!((made.attempts.len(), &made.attempts[0].unseen), (1, &None), "{made}");
 }
 
 #[tokio::test]
