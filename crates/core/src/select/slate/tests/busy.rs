@@ -224,3 +224,18 @@ fn nodes_that_share_a_processor_do_not_wait_for_one_that_gets_all_its_calls_back
     assert!(all > 200, "comparing all makes the others wait for whole turns: {all}");
     assert!(ours < 170, "{ours}");
 }
+
+#[test]
+fn a_far_better_node_is_taken_also_with_hundreds_of_calls_in_flight() {
+    let (slate, mut rng, now) = (slate(&Strategy::default(), members(3)), rng(), Instant::now());
+    let good = 1;
+    for (index, member) in slate.members().iter().enumerate() {
+        let (outcome, seconds) =
+            if index == good { (Outcome::Success, 0.001) } else { (Outcome::DeadlineExceeded, 10.0) };
+        member.load.ticket().mark(outcome, Duration::from_secs_f64(seconds), now);
+    }
+    let _held: Vec<_> = (0..300).map(|_| slate.members()[good].load.ticket()).collect();
+    for _ in 0..100 {
+        assert_eq!(slate.pick(&PickRequest::default(), &mut rng).unwrap().index, good);
+    }
+}
