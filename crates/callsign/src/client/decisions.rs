@@ -77,6 +77,7 @@ impl CallId {
         NonZeroU64::new(number).map(Self)
     }
 
+    /// Which call of its channel, counted from 1.
     pub(crate) fn number(self) -> u64 {
         self.0.get()
     }

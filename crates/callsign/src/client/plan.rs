@@ -88,8 +88,10 @@ impl Plan {
 
     /// Writes down that an attempt has not led to the call's answer.
     pub(super) fn lost(&self, berth: &Berth, outcome: Outcome, reason: &str) {
-        let lost = Lost { outcome, reason: reason.to_owned(), at: Instant::now() };
-        self.settle(berth.choice, Fate::Lost(Box::new(lost)));
+        if let Some(mut record) = self.record() {
+            let lost = Lost { outcome, reason: reason.to_owned(), at: Instant::now() };
+            record.settle(berth.choice, Fate::Lost(Box::new(lost)));
+        }
     }
 
     /// Writes down how the call failed on our side.
