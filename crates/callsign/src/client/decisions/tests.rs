@@ -142,3 +142,16 @@ fn of_many_choices_the_last_ones_are_kept_with_their_fates() {
     assert_eq!((states(&record), record.forgotten()), (vec![], 0));
     assert_eq!((add(&mut record, 12, Some("d")), states(&record)), (1, vec![12]));
 }
+
+#[test]
+fn an_id_is_on_a_response_as_its_digits_and_takes_the_place_of_what_came_over_the_wire() {
+    for number in [1, 10, 1_234_567_890, u64::MAX] {
+        let id = CallId::new(number).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(&names::CALL_ID, HeaderValue::from_static("7"));
+        id.sign(&mut headers);
+        let values: Vec<_> = headers.get_all(&names::CALL_ID).iter().collect();
+        assert_eq!(values, [number.to_string().as_str()]);
+        assert_eq!(CallId::of(&headers), Some(id));
+    }
+}
